@@ -1,0 +1,45 @@
+# Needs Python 3.11 or later. PYTHON=… picks one; otherwise the first that will do is taken.
+PYTHON ?=
+INSTALLED = .venv/installed
+
+.PHONY: setup run test lint bench clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
+	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+		for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+			if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+				echo "Making .venv with $$($$python --version)"; \
+				$$python -m venv --clear .venv || exit 1; \
+				break; \
+			fi; \
+		done; \
+	fi
+	@if ! test -x .venv/bin/python; then \
+		echo "Python 3.11 or later with its venv module is needed and was not found." >&2; \
+		echo "On Debian or Ubuntu: apt-get install python3 python3-venv. Elsewhere: https://www.python.org/downloads/" >&2; \
+		echo "If it has another name: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+	@echo "Installing what the service needs into .venv (about a minute)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--requirement requirements-dev.txt --constraint constraints.txt
+	@touch $(INSTALLED)
+
+run: setup
+	@exec .venv/bin/python app.py
+
+test: setup lint
+	.venv/bin/python -m pytest -q
+
+lint: setup
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy .
+
+bench: setup
+	.venv/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

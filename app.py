@@ -1,0 +1,327 @@
+"""Entry point and the only composition root: ``python app.py [serve|web|worker|check]``.
+
+``serve`` is web, delivery and job worker in one process; ``web`` leaves the jobs to others, ``worker`` listens
+to nobody; any number of each may share one ``REDIS_URL``. ``check`` validates the configuration and the reachability
+of what it names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from botbuilder.dialogs import Dialog
+from botbuilder.integration.aiohttp import ConfigurationBotFrameworkAuthentication
+from botframework.connector.auth import MicrosoftAppCredentials
+
+import config
+import logs
+from bots.adapter import AsideAdapter
+from bots.authentication import ChannelAuthentication, SigningKeys
+from bots.bot import AsideBot
+from bots.channel import CONNECTIONS, HttpChannel
+from bots.outbox import Outbox
+from bots.pipeline import Pipeline
+from bots.sdk_clients import SdkClients
+from bots.tokens import KeptTokens, NoTokens, Tokens, client_credentials, managed_identity
+from config import ConfigurationError, Settings
+from delivery.fanout import Fanout
+from delivery.loop import Loop
+from devchannel.local import LocalChannel
+from devchannel.transcript import Transcripts
+from dialogs.delivering import Delivering
+from dialogs.host import DIALOG_STATE, DialogHost
+from dialogs.services import Jobs, Services
+from dialogs.texts import apology, job_answer
+from domain.clock import Clock, system_clock
+from domain.errors import AsideError, StoreUnavailable
+from domain.ids import NotificationId
+from domain.service_url import ServiceUrls
+from jobs.registry import Registry, RegistryError
+from jobs.registry import load as load_jobs
+from jobs.worker import Worker
+from state.bot_state import TurnConversationState, TurnUserState
+from state.codec import Codec
+from state.conversations import Conversations
+from state.embedded import EmbeddedStore
+from state.jobs import JobStore
+from state.mail import Mail
+from state.notifications import Notifications
+from state.store import Store
+from state.turns import LEASE, Turns
+from state.work import Claim, Work
+from web.application import create_application
+from web.services import WebServices
+
+log = logging.getLogger("aside.app")
+
+ROLES = ("serve", "web", "worker", "check")
+DELIVERY_CONCURRENCY = 200
+"""Proactive turns under way at once in a process; each waits for the channel most of its time."""
+FANOUT_CONCURRENCY = 4
+FANOUT_LEASE = 10.0
+JOB_CONCURRENCY = 4
+JOB_LEASE = 15.0
+
+PUBLIC_ISSUER = "https://api.botframework.com"
+PUBLIC_METADATA = "https://login.botframework.com/v1/.well-known/openidconfiguration"
+PUBLIC_SCOPE = "https://api.botframework.com"
+GOVERNMENT_SERVICE = "https://botframework.azure.us"
+GOVERNMENT_ISSUER = "https://api.botframework.us"
+GOVERNMENT_METADATA = "https://login.botframework.azure.us/v1/.well-known/openidconfiguration"
+GOVERNMENT_SCOPE = "https://api.botframework.us"
+LOGIN_PREFIX = "https://login.microsoftonline.com/"
+GOVERNMENT_LOGIN_PREFIX = "https://login.microsoftonline.us/"
+MULTI_TENANT = "botframework.com"
+"""Source of the addresses: ``AuthenticationConstants`` and ``GovernmentConstants`` of botframework-connector 4.17.1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """Where tokens come from and where they are verified."""
+
+    issuer: str
+    metadata_url: str
+    scope: str
+    login_url: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Cloud:
+        government = settings.channel_service == GOVERNMENT_SERVICE
+        tenant = settings.microsoft_app_tenant_id or MULTI_TENANT
+        login = settings.login_url or (GOVERNMENT_LOGIN_PREFIX if government else LOGIN_PREFIX)
+        return cls(
+            issuer=settings.token_issuer or (GOVERNMENT_ISSUER if government else PUBLIC_ISSUER),
+            metadata_url=settings.openid_metadata_url or (GOVERNMENT_METADATA if government else PUBLIC_METADATA),
+            scope=settings.oauth_scope or (GOVERNMENT_SCOPE if government else PUBLIC_SCOPE),
+            login_url=f"{login.rstrip('/')}/{tenant}",
+        )
+
+
+class Service:
+    """Everything that runs in one process, built from settings. Use as an async context manager."""
+
+    def __init__(self, settings: Settings, *, role: str = "serve", clock: Clock = system_clock) -> None:
+        self.settings = settings
+        self.role = role
+        self.clock = clock
+        self.port = settings.port
+        self._stack = AsyncExitStack()
+        self._background: list[asyncio.Task[None]] = []
+        self._loops: list[Loop] = []
+        self._worker: Worker | None = None
+        self._web: Any = None
+        self._channel_pages: Any = None
+        self._draining = False
+
+    # ------------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Service:
+        try:
+            await self._build()
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drain: take no new work, let running turns finish for ``DRAIN_SECONDS``, then end everything."""
+        self._draining = True
+        seconds = self.settings.drain_seconds
+        for background in self._background:
+            background.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._web is not None:
+            await self._web.drain(seconds)
+        await asyncio.gather(
+            *(loop.drain(seconds) for loop in self._loops),
+            *([self._worker.drain(seconds)] if self._worker else []),
+            return_exceptions=True,
+        )
+        await self._stack.aclose()
+
+    # ------------------------------------------------------------------ parts
+
+    async def _build(self) -> None:
+        settings = self.settings
+        self.registry: Registry = load_jobs(settings.jobs)
+        self.store = await self._open_store()
+        self.http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._stack.push_async_callback(self.http.close)
+        root_package = settings.root_dialog.partition(":")[0].partition(".")[0]
+        self.codec = Codec([root_package, *settings.state_modules])
+        self.work = Work(self.store, "conversations", lease=LEASE.total_seconds() + 1)
+        self.fanout_work = Work(self.store, "fanout", lease=FANOUT_LEASE)
+        self.job_work = Work(self.store, "jobs", lease=JOB_LEASE)
+        self.turns = Turns(self.store, self.codec, self.clock)
+        self.conversations = Conversations(self.store)
+        self.notifications = Notifications(self.store, self.fanout_work, self.clock)
+        self.jobs = JobStore(self.store, jobs=self.job_work, conversations=self.work, clock=self.clock)
+        self.mail = Mail(self.store, self.work)
+        self.service_urls = ServiceUrls(settings.service_url_allow, local_channel=settings.dev_channel)
+        self._build_bot()
+
+    async def _open_store(self) -> Store:
+        url = self.settings.redis_url
+        if url is None:
+            embedded = await EmbeddedStore.start(self.settings.data_dir, self.settings.redis_server_bin)
+            self._stack.push_async_callback(embedded.stop)
+            url = embedded.url
+        store = Store.connect(url)
+        self._stack.push_async_callback(store.close)
+        await store.ready()
+        return store
+
+    def _build_bot(self) -> None:
+        settings = self.settings
+        cloud = Cloud.of(settings)
+        self.transcripts = Transcripts(self.store, clock=self.clock)
+        self._stack.push_async_callback(self.transcripts.close)
+        local = LocalChannel(self.transcripts) if settings.dev_channel else None
+        channel = HttpChannel(self.http, self._tokens(cloud), self.service_urls, local)
+        sdk = ConfigurationBotFrameworkAuthentication(_sdk_configuration(settings))
+        credentials = MicrosoftAppCredentials(
+            settings.microsoft_app_id, settings.microsoft_app_password.get_secret_value(), oauth_scope=cloud.scope
+        )
+        clients = SdkClients(sdk, self.service_urls, credentials)
+        self.authentication = ChannelAuthentication(
+            app_id=settings.microsoft_app_id,
+            issuer=cloud.issuer,
+            signing_keys=SigningKeys(self.http, cloud.metadata_url),
+            sdk=sdk,
+        )
+        conversation_state, user_state = TurnConversationState(), TurnUserState()
+        outbox = Outbox(
+            store=self.store,
+            turns=self.turns,
+            channel=channel,
+            notifications=self.notifications,
+            jobs=self.jobs,
+            conversations=self.conversations,
+            clock=self.clock,
+        )
+        adapter = AsideAdapter(clients, channel)
+        services = Services(Jobs(self.jobs, self.registry), self.notifications.content)
+        root = _root_dialog(
+            settings, conversation_state=conversation_state, user_state=user_state, services=services
+        )
+        host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
+        delivering = Delivering(host, self.notifications.content, settings.away_after)
+        self.pipeline = Pipeline(
+            turns=self.turns,
+            outbox=outbox,
+            conversations=self.work,
+            adapter=adapter,
+            clients=clients,
+            handler=AsideBot(host, delivering, conversation_state, user_state).on_turn,
+            apologize=apology,
+            app_id=settings.microsoft_app_id,
+            flush_after=settings.flush_after,
+        )
+
+    def _tokens(self, cloud: Cloud) -> Tokens:
+        settings = self.settings
+        if not settings.microsoft_app_id:
+            return NoTokens()
+        if settings.microsoft_app_type == "UserAssignedMSI":
+            return KeptTokens(managed_identity(settings.microsoft_app_id, cloud.scope))
+        return KeptTokens(
+            client_credentials(
+                self.http,
+                login_url=cloud.login_url,
+                app_id=settings.microsoft_app_id,
+                password=settings.microsoft_app_password.get_secret_value(),
+                scope=cloud.scope,
+            )
+        )
+
+    # ------------------------------------------------------------------ running
+
+    async def _start(self) -> None:
+        fanout = Fanout(self.notifications, self.conversations, self.mail, self.clock)
+
+        async def spread(claim: Claim) -> None:
+            more = await fanout.page(NotificationId(claim.member))
+            await self.fanout_work.close(claim, again_in=0 if more else None)
+
+        self._loops = [
+            Loop("delivery", self.work, self.pipeline.proactive_turn, concurrency=DELIVERY_CONCURRENCY),
+            Loop("fanout", self.fanout_work, spread, concurrency=FANOUT_CONCURRENCY),
+        ]
+        for loop in self._loops:
+            self._run(loop.run(), loop.name)
+        if self.role in ("serve", "worker"):
+            self._worker = Worker(
+                self.jobs,
+                self.job_work,
+                self.registry,
+                concurrency=JOB_CONCURRENCY,
+                lease=JOB_LEASE,
+                answer_text=job_answer,
+                clock=self.clock,
+            )
+            self._run(self._worker.run(), "jobs")
+        if self.role in ("serve", "web"):
+            await self._listen()
+
+    def _run(self, forever: Any, name: str) -> None:
+        self._background.append(asyncio.create_task(forever, name=name))
+
+    async def _listen(self) -> None:
+        settings = self.settings
+        services = WebServices(
+            notifications=self.notifications,
+            conversations=self.conversations,
+            jobs=self.jobs,
+            store=self.store,
+            pipeline=self.pipeline,
+            authentication=self.authentication,
+            keys=settings.notify_api_keys,
+            development=settings.development,
+            clock=self.clock,
+            away_after=settings.away_after,
+            service_urls=self.service_urls,
+        )
+        self._web = create_application(services)
+        runner = web.AppRunner(self._web.app, access_log=None)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+
+
+def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
+    """The developer's root dialog, called with those of ``offered`` that its parameters name."""
+    import inspect
+
+    factory = config.resolve(settings.root_dialog)
+    parameters = inspect.signature(factory).parameters
+    return factory(**{name: value for name, value in offered.items() if name in parameters})
+
+
+def _sdk_configuration(settings: Settings) -> SimpleNamespace:
+    """What the SDK's own authentication reads."""
+    return SimpleNamespace(
+        APP_ID=settings.microsoft_app_id,
+        APP_PASSWORD=settings.microsoft_app_password.get_secret_value(),
+        APP_TYPE=settings.microsoft_app_type,
+        APP_TENANTID=settings.microsoft_app_tenant_id,
+        CHANNEL_SERVICE=settings.channel_service,
+    )

@@ -1,0 +1,81 @@
+"""The adapter: the SDK's own, except that what a turn sends is collected in the turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from botbuilder.core import TurnContext
+from botbuilder.integration.aiohttp import CloudAdapter
+from botbuilder.schema import Activity, ActivityTypes, ConversationReference, ResourceResponse
+
+from bots.channel import Channel
+from bots.sdk_clients import SdkClients
+from domain.effect import Operation, Send
+from domain.notification import Json
+from state.activities import to_json
+from state.turn import TURN_KEY, Turn, turn_of
+
+CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
+"""The turn that the adapter's next turn context belongs to; set by the pipeline around the adapter's call."""
+
+LONGEST_DELAY = 5.0
+"""Seconds that a ``delay`` activity holds up a turn at most."""
+
+
+class AsideAdapter(CloudAdapter):  # type: ignore[misc]
+    """Sends collect, and answer with a provisional id; updates and deletions take provisional ids.
+
+    Typing goes out at once. ``on_turn_error`` is not used: a turn that fails is the pipeline's to end.
+    """
+
+    def __init__(self, clients: SdkClients, channel: Channel) -> None:
+        super().__init__(clients)
+        self._channel = channel
+
+    def _create_turn_context(self, activity: Activity, *args: Any, **kwargs: Any) -> TurnContext:
+        context = super()._create_turn_context(activity, *args, **kwargs)
+        context.turn_state[TURN_KEY] = CURRENT_TURN.get()
+        return context
+
+    async def send_activities(self, context: TurnContext, activities: Sequence[Activity]) -> list[ResourceResponse]:
+        turn = turn_of(context)
+        responses = []
+        for activity in activities:
+            activity.id = None
+            if activity.reply_to_id == context.activity.id and context.activity.type == ActivityTypes.event:
+                activity.reply_to_id = None  # an event that started on this side is nothing to reply to
+            responses.append(ResourceResponse(id=await self._send(context, turn, activity)))
+        if turn.send_early is not None:
+            await turn.send_early()
+        return responses
+
+    async def _send(self, context: TurnContext, turn: Turn, activity: Activity) -> str:
+        if activity.type == "delay":
+            await asyncio.sleep(min(LONGEST_DELAY, (activity.value or 1000) / 1000))
+        elif activity.type == ActivityTypes.invoke_response:
+            context.turn_state[self._INVOKE_RESPONSE_KEY] = activity
+        elif activity.type == ActivityTypes.trace and activity.channel_id != "emulator":
+            pass
+        elif activity.type == ActivityTypes.typing:
+            await self.typing(turn, to_json(activity), activity.service_url)
+        else:
+            return turn.send(to_json(activity), activity.service_url)
+        return ""
+
+    async def typing(self, turn: Turn, activity: Json, service_url: str) -> None:
+        """Show that the bot is at work, now; nobody minds if it fails."""
+        effect = Send(operation=Operation.SEND, provisional="", activity=activity, service_url=service_url)
+        await self._channel.carry(effect, None)
+
+    async def update_activity(self, context: TurnContext, activity: Activity) -> ResourceResponse:
+        turn = turn_of(context)
+        turn.change(Operation.UPDATE, activity.id, to_json(activity), activity.service_url)
+        return ResourceResponse(id=activity.id)
+
+    async def delete_activity(self, context: TurnContext, reference: ConversationReference) -> None:
+        turn = turn_of(context)
+        activity = {"conversation": to_json(reference.conversation)}
+        turn.change(Operation.DELETE, reference.activity_id, activity, reference.service_url)

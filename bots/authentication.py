@@ -1,0 +1,130 @@
+"""Who posts to the bot: tokens of the channel, verified without blocking the loop.
+
+The rules are the SDK's (issuer, audience, signature, endorsements, service URL; see Microsoft's "Authenticate requests
+from the Bot Connector service"); the keys are fetched asynchronously, with a time-out, and again when one is missing.
+Tokens of the Bot Framework Emulator are left to the SDK itself, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import aiohttp
+import jwt
+from botbuilder.schema import Activity
+from botframework.connector.auth import BotFrameworkAuthentication, ClaimsIdentity
+from jwt.algorithms import RSAAlgorithm
+
+log = logging.getLogger("aside.authentication")
+
+LEEWAY = 300
+"""Seconds of clock difference that are forgiven."""
+KEYS_KEPT = 24 * 3600.0
+KEYS_ASKED_AGAIN = 60.0
+"""Seconds between two fetches of the keys for the sake of one that is missing."""
+REQUEST_TIMEOUT = 10.0
+
+
+class Unauthenticated(Exception):
+    """The request is not from the channel; answer 401. The message is for the operator."""
+
+
+class SigningKeys:
+    """The channel's public keys by id, with what each is endorsed for."""
+
+    def __init__(self, session: aiohttp.ClientSession, metadata_url: str) -> None:
+        self._session = session
+        self._url = metadata_url
+        self._keys: dict[str, tuple[Any, tuple[str, ...]]] = {}
+        self._fetched = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def find(self, key_id: str) -> tuple[Any, tuple[str, ...]]:
+        """Raises :class:`Unauthenticated` for an unknown key."""
+        if self._age() > KEYS_KEPT or (key_id not in self._keys and self._age() > KEYS_ASKED_AGAIN):
+            async with self._fetching:
+                if self._age() > KEYS_ASKED_AGAIN:
+                    await self._fetch()
+        if key_id not in self._keys:
+            raise Unauthenticated("the token is signed with a key that the channel does not publish")
+        return self._keys[key_id]
+
+    def _age(self) -> float:
+        return time.monotonic() - self._fetched
+
+    async def _fetch(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
+        try:
+            async with self._session.get(self._url, timeout=timeout) as response:
+                response.raise_for_status()
+                jwks_url = (await response.json(content_type=None))["jwks_uri"]
+            async with self._session.get(jwks_url, timeout=timeout) as response:
+                response.raise_for_status()
+                published = (await response.json(content_type=None))["keys"]
+            found = {
+                key["kid"]: (RSAAlgorithm.from_jwk(key), tuple(key.get("endorsements", ())))
+                for key in published
+                if key.get("kty") == "RSA" and "kid" in key
+            }
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            log.warning("signing keys cannot be fetched: %r", error, extra={"action": "signing_keys_unavailable"})
+            return
+        self._keys, self._fetched = found, time.monotonic()
+
+
+class ChannelAuthentication:
+    """``app_id`` empty: everybody is let in, as in the SDK's samples (development only)."""
+
+    def __init__(self, *, app_id: str, issuer: str, signing_keys: SigningKeys, sdk: BotFrameworkAuthentication) -> None:
+        self._app_id = app_id
+        self._issuer = issuer
+        self._signing_keys = signing_keys
+        self._sdk = sdk
+
+    async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity:
+        """The identity behind an Authorization header. Raises :class:`Unauthenticated`."""
+        if not self._app_id:
+            return ClaimsIdentity({}, True)
+        scheme, _, token = (header or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("there is no bearer token")
+        try:
+            issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+        except jwt.PyJWTError as error:
+            raise Unauthenticated("the token cannot be read") from error
+        if issuer == self._issuer:
+            return await self._channel(token, activity)
+        return await self._emulator(header or "", activity)
+
+    async def _channel(self, token: str, activity: Activity) -> ClaimsIdentity:
+        try:
+            header = jwt.get_unverified_header(token)
+            key, endorsements = await self._signing_keys.find(str(header.get("kid")))
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=self._app_id,
+                issuer=self._issuer,
+                leeway=LEEWAY,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
+        if endorsements and activity.channel_id not in endorsements:
+            raise Unauthenticated("the signing key is not endorsed for this channel")
+        if claims.get("serviceurl", claims.get("serviceUrl")) != activity.service_url:
+            raise Unauthenticated("the token is for another service URL")
+        return ClaimsIdentity(claims, True)
+
+    async def _emulator(self, header: str, activity: Activity) -> ClaimsIdentity:
+        try:
+            result = await asyncio.to_thread(
+                lambda: asyncio.run(self._sdk.authenticate_request(activity, header))  # it blocks on requests
+            )
+        except Exception as error:  # it raises bare Exceptions for what is merely a wrong token
+            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
+        return result.claims_identity

@@ -1,0 +1,68 @@
+"""The bot: which part of a turn an activity is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botbuilder.core import ActivityHandler, BotState, TurnContext
+from botbuilder.schema import ActivityEventNames, ActivityTypes, ChannelAccount
+
+from dialogs.delivering import Delivering
+from dialogs.host import DialogHost
+
+
+class AsideBot(ActivityHandler):  # type: ignore[misc]
+    """The turn handler of both the user's turns and the proactive ones.
+
+    A ``ContinueConversation`` event is never handed to the dialog that waits, and never begins the root dialog.
+    """
+
+    def __init__(
+        self, host: DialogHost, delivering: Delivering, conversation_state: BotState, user_state: BotState
+    ) -> None:
+        self._host = host
+        self._delivering = delivering
+        self._conversation_state = conversation_state
+        self._user_state = user_state
+
+    async def on_turn(self, turn_context: TurnContext) -> None:
+        # Dialogs find these under their class names (the SDK's memory scopes look there).
+        turn_context.turn_state["ConversationState"] = self._conversation_state
+        turn_context.turn_state["UserState"] = self._user_state
+        await super().on_turn(turn_context)
+        await self._delivering.conclude(turn_context)
+        await self._conversation_state.save_changes(turn_context)
+        await self._user_state.save_changes(turn_context)
+
+    async def on_message_activity(self, turn_context: TurnContext) -> None:
+        await self._delivering.before_reply(turn_context)
+        if not await self._delivering.open(turn_context):
+            await self._host.run(turn_context)
+        await self._delivering.after_reply(turn_context)
+
+    async def on_event_activity(self, turn_context: TurnContext) -> None:
+        if turn_context.activity.name == ActivityEventNames.continue_conversation:
+            await self._delivering.proactive(turn_context)
+            return
+        await self._host.continue_only(turn_context)
+        await self._delivering.after_reply(turn_context)
+
+    async def on_invoke_activity(self, turn_context: TurnContext) -> Any:
+        await self._host.continue_only(turn_context)
+        await self._delivering.after_reply(turn_context)
+        if turn_context.turn_state.get(turn_context.adapter._INVOKE_RESPONSE_KEY) is not None:
+            return None
+        return await super().on_invoke_activity(turn_context)
+
+    async def on_members_added_activity(
+        self, members_added: list[ChannelAccount], turn_context: TurnContext
+    ) -> None:
+        bot = turn_context.activity.recipient
+        welcome = getattr(self._host.root, "welcome", None)
+        if welcome is not None and any(bot is None or member.id != bot.id for member in members_added):
+            await welcome(turn_context)
+
+    async def on_unrecognized_activity_type(self, turn_context: TurnContext) -> None:
+        if turn_context.activity.type == ActivityTypes.typing:
+            return
+        await self._host.continue_only(turn_context)

@@ -1,0 +1,170 @@
+"""The client of the channel: one pooled session, one token, an answer for every outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import time
+from typing import Protocol
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from bots.tokens import Tokens, TokenUnavailable
+from domain.effect import Operation, Send
+from domain.errors import ServiceUrlNotAllowed
+from domain.notification import Json
+from domain.sending import Answer, ChannelAnswer
+from domain.service_url import LOCAL_CHANNEL, ServiceUrls
+
+log = logging.getLogger("aside.channel")
+
+CONNECTIONS = 256
+SEND_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+"""Seconds after which a send counts as doubtful."""
+USER_AGENT = "Microsoft-BotFramework/3.1 (Aside)"
+DETAIL = 300
+"""Characters of a channel's error that are kept for the operator."""
+
+_ACCEPTED = (200, 201, 202, 204)
+_DOUBTFUL = (408, 412, 500, 502, 503, 504)
+_BLOCKED_CODES = ("MessageWritesBlocked",)
+_UNINSTALLED_CODES = ("ForbiddenOperationException", "BotNotInConversationRoster", "BotDisabledByAdmin")
+"""Microsoft Learn, "Send proactive messages" and "Proactive bot and message API error codes"."""
+
+
+class Channel(Protocol):
+    """Where activities go."""
+
+    async def carry(self, send: Send, activity_id: str | None) -> ChannelAnswer:
+        """Send, update or delete; ``activity_id`` is the channel's id of what is updated or deleted."""
+
+
+class LocalChannel(Protocol):
+    """A channel inside the service (the development channel)."""
+
+    async def send(self, conversation_id: str, activity: Json) -> str: ...
+    async def update(self, conversation_id: str, activity_id: str, activity: Json) -> None: ...
+    async def delete(self, conversation_id: str, activity_id: str) -> None: ...
+
+
+class HttpChannel:
+    """The Bot Framework Connector REST API, version 3."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        tokens: Tokens,
+        service_urls: ServiceUrls,
+        local: LocalChannel | None = None,
+    ) -> None:
+        self._session = session
+        self._tokens = tokens
+        self._service_urls = service_urls
+        self._local = local
+
+    async def carry(self, send: Send, activity_id: str | None) -> ChannelAnswer:
+        try:
+            self._service_urls.check(send.service_url)
+        except ServiceUrlNotAllowed as error:
+            return ChannelAnswer(answer=Answer.REJECTED, detail=str(error))
+        if send.service_url == LOCAL_CHANNEL:
+            return await self._carry_locally(send, activity_id)
+        for refresh in (False, True):
+            try:
+                authorization = await self._tokens.header(refresh=refresh)
+            except TokenUnavailable as error:
+                log.warning("%s", error, extra={"action": "token_unavailable"})
+                return ChannelAnswer(answer=Answer.NOT_SENT, detail=str(error))
+            answer = await self._request(send, activity_id, authorization)
+            if answer.answer is not Answer.UNAUTHORIZED or authorization is None:
+                break
+        return answer
+
+    async def _carry_locally(self, send: Send, activity_id: str | None) -> ChannelAnswer:
+        assert self._local is not None
+        conversation = send.activity["conversation"]["id"]
+        try:
+            if send.operation is Operation.SEND:
+                activity_id = await self._local.send(conversation, send.activity)
+            elif send.operation is Operation.UPDATE and activity_id:
+                await self._local.update(conversation, activity_id, send.activity)
+            elif activity_id:
+                await self._local.delete(conversation, activity_id)
+        except LookupError as error:
+            return ChannelAnswer(answer=Answer.MISSING, detail=type(error).__name__)
+        return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=activity_id)
+
+    async def _request(self, send: Send, activity_id: str | None, authorization: str | None) -> ChannelAnswer:
+        method, url, body = _http(send, activity_id)
+        headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": USER_AGENT}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
+            ) as response:
+                data = await response.read()
+                return _answer(response.status, response.headers.get("Retry-After"), data)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            return ChannelAnswer(answer=Answer.NOT_SENT, detail=type(error).__name__)
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041 - named for what it is
+            return ChannelAnswer(answer=Answer.DOUBTFUL, detail=type(error).__name__)
+
+
+def _http(send: Send, activity_id: str | None) -> tuple[str, str, bytes | None]:
+    conversation = quote(send.activity["conversation"]["id"], safe="")
+    base = f"{send.service_url.rstrip('/')}/v3/conversations/{conversation}/activities"
+    if send.operation is Operation.SEND:
+        reply_to = send.activity.get("replyToId")
+        return "POST", f"{base}/{quote(reply_to, safe='')}" if reply_to else base, orjson.dumps(send.activity)
+    url = f"{base}/{quote(activity_id or '', safe='')}"
+    if send.operation is Operation.UPDATE:
+        return "PUT", url, orjson.dumps({**send.activity, "id": activity_id})
+    return "DELETE", url, None
+
+
+def _answer(status: int, retry_after: str | None, data: bytes) -> ChannelAnswer:
+    if status in _ACCEPTED:
+        return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=_activity_id(data))
+    text = data.decode("utf-8", "replace")
+    detail = f"{status} {' '.join(text.split())}"[:DETAIL]
+    if status == 429:
+        return ChannelAnswer(answer=Answer.THROTTLED, retry_after=_seconds(retry_after), detail=detail)
+    if status in _DOUBTFUL or status > 504:
+        return ChannelAnswer(answer=Answer.DOUBTFUL, detail=detail)
+    if status == 401:
+        return ChannelAnswer(answer=Answer.UNAUTHORIZED, detail=detail)
+    if status == 404:
+        return ChannelAnswer(answer=Answer.MISSING, detail=detail)
+    if status == 403 and any(code in text for code in _BLOCKED_CODES):
+        return ChannelAnswer(answer=Answer.BLOCKED, detail=detail)
+    if status == 403 and any(code in text for code in _UNINSTALLED_CODES):
+        return ChannelAnswer(answer=Answer.UNINSTALLED, detail=detail)
+    return ChannelAnswer(answer=Answer.REJECTED, detail=detail)
+
+
+def _activity_id(data: bytes) -> str | None:
+    """The id in the channel's answer; one that cannot be read was accepted all the same."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    found = body.get("id") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """RFC 9110, section 10.2.3: seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,253 @@
+"""Carrying out what turns have committed: in order, each effect acknowledged before the next send.
+
+Whoever holds the conversation's lock carries out its outbox. A process that dies in here leaves the rest to
+the next; only the send whose answer it did not live to acknowledge can be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from bots.channel import Channel
+from domain.clock import Clock, to_ms
+from domain.delivery import Failure, Status, StatusReport, report
+from domain.effect import Index, Notify, Operation, Report, Send, Submit
+from domain.ids import ConversationKey
+from domain.notification import Guarantee
+from domain.reachability import Reachability
+from domain.sending import Accepted, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
+from state.conversations import Conversations
+from state.jobs import JobStore
+from state.notifications import Listed, Notifications
+from state.store import Command, Store
+from state.turns import Entry, Left, Turns
+from state.work import Claim, Work
+
+log = logging.getLogger("aside.outbox")
+
+_UNREACHABLE = {
+    Failure.BLOCKED: Reachability.BLOCKED,
+    Failure.UNINSTALLED: Reachability.UNINSTALLED,
+    Failure.GONE: Reachability.GONE,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedOut:
+    """``blocked_for``: seconds for which the head of the outbox has to wait, None if the outbox is empty."""
+
+    left: Left
+    blocked_for: float | None = None
+
+
+@dataclass
+class _Run:
+    """One run over an outbox: what is done but not acknowledged yet."""
+
+    key: ConversationKey
+    token: str
+    done: list[str]
+    sent: list[tuple[str, str]]
+    commands: list[Command]
+
+
+class Outbox:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        turns: Turns,
+        channel: Channel,
+        notifications: Notifications,
+        jobs: JobStore,
+        conversations: Conversations,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._channel = channel
+        self._notifications = notifications
+        self._jobs = jobs
+        self._conversations = conversations
+        self._clock = clock
+
+    async def carry_out(
+        self,
+        key: ConversationKey,
+        token: str,
+        entries: Sequence[Entry],
+        *,
+        sent: Sequence[tuple[str, str]] = (),
+        release: bool,
+        closing: tuple[Work, Claim, float | None] | None = None,
+    ) -> CarriedOut:
+        """Carry out ``entries`` from the head of the outbox; then, with ``release``, let go of the lock and,
+        with ``closing``, of the work in hand. ``sent``: ids of activities that went out before the commit.
+
+        Raises :class:`LeaseLost`.
+        """
+        run = _Run(key, token, [], list(sent), [])
+        for position, entry in enumerate(entries):
+            if not isinstance(entry.effect, Send):
+                await self._apply(run, entry.effect)
+                run.done.append(entry.id)
+                continue
+            step, answer = await self.send(key, entry.effect, run.sent)
+            if isinstance(step, TryAgain):
+                return await self._postpone(run, entry, step, answer, release=release, closing=closing)
+            await self._settle(run, entry.effect, step, answer)
+            run.done.append(entry.id)
+            if any(isinstance(later.effect, Send) for later in entries[position + 1 :]):
+                await self._acknowledge(run, release=False)
+        return CarriedOut(left=await self._acknowledge(run, release=release, closing=closing))
+
+    async def send(
+        self, key: ConversationKey, effect: Send, sent: Sequence[tuple[str, str]] = ()
+    ) -> tuple[NextStep, ChannelAnswer]:
+        """One attempt of a send, and what to do after it."""
+        activity_id = None
+        if effect.operation is not Operation.SEND:
+            activity_id = await self._real_id(key, effect.provisional, sent)
+        answer = await self._channel.carry(effect, activity_id)
+        at_most_once = any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows)
+        step = next_step(
+            answer,
+            attempts=effect.attempts,
+            guarantee=Guarantee.AT_MOST_ONCE if at_most_once else Guarantee.AT_LEAST_ONCE,
+            jitter=random.random(),
+        )
+        return step, answer
+
+    def reports(self, effect: Send, step: NextStep) -> list[StatusReport]:
+        """What became of the deliveries that a send showed."""
+        match step:
+            case Accepted(activity_id):
+                status, reason, sent_id = Status.DELIVERED, None, activity_id
+            case GiveUp(failure):
+                status, reason, sent_id = Status.FAILED, failure.value, None
+            case Unknowable():
+                status, reason, sent_id = Status.UNKNOWN, None, None
+            case TryAgain():
+                status, reason, sent_id = Status.PENDING, None, None
+            case _:
+                assert_never(step)
+        now = self._clock()
+        return [
+            replace(
+                report(delivery, status, now, reason=reason),
+                activity_id=sent_id,
+                attempts=effect.attempts + 1,
+                may_be_repeated=effect.doubtful,
+            )
+            for delivery in effect.shows
+        ]
+
+    async def _real_id(self, key: ConversationKey, named: str, sent: Sequence[tuple[str, str]]) -> str:
+        """The channel's id for what a turn named: a provisional id, or one that came from the channel."""
+        if not named.startswith("aside."):
+            return named
+        return dict(sent).get(named) or await self._turns.real_id(key, named) or named
+
+    async def _settle(self, run: _Run, effect: Send, step: NextStep, answer: ChannelAnswer) -> None:
+        ids = {"conversation": run.key, "deliveries": [delivery.id for delivery in effect.shows]}
+        if isinstance(step, Accepted):
+            if effect.operation is Operation.SEND and step.activity_id and not effect.shows:
+                run.sent.append((effect.provisional, step.activity_id))
+        elif isinstance(step, GiveUp):
+            log.warning(
+                "a send was given up: %s (%s)", step.reason, answer.detail, extra={"action": "send_given_up", **ids}
+            )
+            if step.reason in _UNREACHABLE:
+                reach = _UNREACHABLE[step.reason]
+                await self._conversations.set_reachability(run.key, reach, answer.detail, to_ms(self._clock()))
+        else:
+            log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
+        for status in self.reports(effect, step):
+            run.commands += self._recording(run.key, status)
+
+    async def _postpone(
+        self,
+        run: _Run,
+        entry: Entry,
+        step: TryAgain,
+        answer: ChannelAnswer,
+        *,
+        release: bool,
+        closing: tuple[Work, Claim, float | None] | None,
+    ) -> CarriedOut:
+        """The head of the outbox waits, and so does what is behind it: order is kept."""
+        assert isinstance(entry.effect, Send)
+        log.info(
+            "a send is tried again in %.1f s: %s",
+            *(step.pause, answer.detail),
+            extra={"action": "send_postponed", "conversation": run.key, "attempts": entry.effect.attempts + 1},
+        )
+        effect = replace(
+            entry.effect,
+            attempts=entry.effect.attempts + int(step.counts),
+            doubtful=entry.effect.doubtful or step.doubtful,
+        )
+        for status in self.reports(entry.effect, step):
+            run.commands += self._recording(run.key, status)
+        if closing is not None:
+            closing = (closing[0], closing[1], step.pause)
+        left = await self._acknowledge(
+            run,
+            release=release,
+            closing=closing,
+            rewritten=Entry(id=entry.id, effect=effect),
+            blocked_for=step.pause,
+        )
+        return CarriedOut(left=left, blocked_for=step.pause)
+
+    async def _acknowledge(
+        self,
+        run: _Run,
+        *,
+        release: bool,
+        closing: tuple[Work, Claim, float | None] | None = None,
+        rewritten: Entry | None = None,
+        blocked_for: float | None = None,
+    ) -> Left:
+        """Record what became of deliveries, then take what is done off the outbox: in this order, in one round trip."""
+        commands = [
+            *run.commands,
+            self._turns.acknowledgement(
+                *(run.key, run.token, run.done),
+                sent=run.sent,
+                rewritten=rewritten,
+                blocked_for=blocked_for,
+                release=release,
+            ),
+        ]
+        if closing is not None:
+            work, claim, again_in = closing
+            commands.append(work.closing(claim, again_in=again_in))
+        answers = await self._store.sequence(*commands)
+        left = self._turns.acknowledged(answers[len(run.commands)], run.key)
+        run.done, run.commands = [], []
+        return left
+
+    async def _apply(self, run: _Run, effect: Submit | Notify | Report | Index) -> None:
+        match effect:
+            case Report(report=status):
+                run.commands += self._recording(run.key, status)
+            case Submit(job=request):
+                await self._jobs.submit(run.key, request)
+            case Notify(notification=notification):
+                await self._notifications.accept(notification, Listed(conversations=(run.key,)), 1)
+            case Index():
+                run.commands += self._conversations.indexing(effect)
+            case _:
+                assert_never(effect)
+
+    def _recording(self, key: ConversationKey, status: StatusReport) -> list[Command]:
+        if status.notification is not None:
+            return [self._notifications.reporting(status)]
+        if status.job is not None:
+            return [self._jobs.reporting_answer(key, status.job, status.status.value)]
+        return []

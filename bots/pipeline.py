@@ -1,0 +1,311 @@
+"""The way of every turn: take the lock and read, run the bot, commit once, carry out what was committed.
+
+There are two ways in: the user's turn, which waits for the conversation, and the proactive turn, which does not
+(its conversation stays in hand and is looked at again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from botbuilder.core import InvokeResponse, TurnContext
+from botbuilder.schema import Activity, ActivityTypes
+from botframework.connector.auth import ClaimsIdentity
+
+from bots.adapter import CURRENT_TURN, AsideAdapter
+from bots.early import EarlyOutput
+from bots.lines import Lines
+from bots.outbox import Outbox
+from bots.references import inbound_record, proactive_activity, spoken_to
+from bots.sdk_clients import SdkClients
+from domain.delivery import Failure, Status
+from domain.effect import Send
+from domain.errors import LeaseLost, StoreUnavailable
+from domain.ids import ConversationKey, conversation_key, new_id, user_key
+from state.activities import to_json
+from state.turn import Turn
+from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
+from state.work import Claim, Work
+
+log = logging.getLogger("aside.turn")
+
+RERUNS = 8
+"""How often a turn is run again because another conversation of its user committed in between."""
+FAILED_TRIES = 3
+"""Turns that a delivery may make fail before it is given up."""
+FAILED_PAUSE = 1.0
+"""Seconds before mail whose turn failed is looked at again; doubled with each failure."""
+BACK_OFF = (0.005, 0.25)
+"""First and longest pause, in seconds, of a user's turn while another process has the conversation."""
+
+Handler = Callable[[TurnContext], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """The conversation has had this activity; nothing was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A conversation in this process's hand: the lock's token, and the work to be closed with it."""
+
+    key: ConversationKey
+    token: str
+    claim: Claim
+
+
+class Pipeline:
+    """``apologize`` gives the sentence that a user is told when a turn failed, with the reference id in it."""
+
+    def __init__(
+        self,
+        *,
+        turns: Turns,
+        outbox: Outbox,
+        conversations: Work,
+        adapter: AsideAdapter,
+        clients: SdkClients,
+        handler: Handler,
+        apologize: Callable[[str, str | None], str],
+        app_id: str,
+        flush_after: timedelta,
+    ) -> None:
+        self._turns = turns
+        self._outbox = outbox
+        self._work = conversations
+        self._adapter = adapter
+        self._clients = clients
+        self._handler = handler
+        self._apologize = apologize
+        self._app_id = app_id
+        self._flush_after = flush_after
+        self._lines = Lines()
+
+    # ------------------------------------------------------------------ the two ways in
+
+    async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
+        """Run the turn of an inbound activity, once the conversation is its own. Raises :class:`StoreUnavailable`."""
+        key = conversation_key(activity.channel_id, activity.conversation.id)
+        token = new_id("trn")
+        async with self._lines.turn(key):
+            user_id = activity.from_property.id if activity.from_property else None
+            user = user_key(activity.channel_id, user_id) if user_id else None
+
+            async def begin() -> Begun | Taken | AlreadyProcessed:
+                return await self._turns.begin(key, token, user=user, activity_id=activity.id or None)
+
+            claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
+            if not isinstance(begun, Begun):
+                await self._work.wake(key)  # whatever else it was in hand for is still to be done
+                return Duplicate()
+            held = _Held(key=key, token=token, claim=claim)
+
+            async def run(turn: Turn) -> InvokeResponse | None:
+                _set_aside_what_failed(turn, user=True)
+                inbound_record(turn, activity)
+                return await self._in_turn(
+                    turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)
+                )
+
+            return await self._transaction(held, begun, begin, run, activity)
+
+    async def proactive_turn(self, claim: Claim) -> None:
+        """Give a conversation that was woken its turn, unless it has one; then whoever has it sees to the rest."""
+        key = ConversationKey(claim.member)
+        if self._lines.standing(key):
+            return
+        async with self._lines.turn(key):
+            token = new_id("trn")
+
+            async def begin() -> Begun | Taken | AlreadyProcessed:
+                return await self._turns.begin(key, token)
+
+            begun = await begin()
+            if not isinstance(begun, Begun):
+                return
+            held = _Held(key=key, token=token, claim=claim)
+
+            async def run(turn: Turn) -> None:
+                _set_aside_what_failed(turn, user=False)
+                if turn.record is None:
+                    _nobody_there(turn)
+                elif turn.mail or turn.withdrawn or turn.state.own.get("inbox"):
+                    identity = self._adapter.create_claims_identity(self._app_id)
+                    turn.user = spoken_to(turn)
+                    activity = proactive_activity(turn)
+                    await self._in_turn(
+                        turn, self._adapter.process_proactive(identity, activity, None, self._handler)
+                    )
+
+            await self._transaction(held, begun, begin, run, None)
+
+    # ------------------------------------------------------------------ the transaction
+
+    async def _transaction(
+        self,
+        held: _Held,
+        begun: Begun,
+        begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]],
+        run: Callable[[Turn], Awaitable[InvokeResponse | None]],
+        activity: Activity | None,
+    ) -> InvokeResponse | None:
+        async with self._leased(held):
+            blocked_for = begun.blocked_for
+            if begun.leftovers and not blocked_for:
+                carried = await self._outbox.carry_out(held.key, held.token, begun.leftovers, release=False)
+                blocked_for = carried.blocked_for or 0.0
+            for _ in range(RERUNS):
+                turn = begun.turn
+                early = EarlyOutput(turn, self._adapter, self._turns, self._outbox, self._flush_after)
+                try:
+                    async with early.watching(activity, blocked=bool(blocked_for)):
+                        answer = await run(turn)
+                    committed = await self._turns.commit(turn)
+                except (LeaseLost, StoreUnavailable):
+                    raise
+                except Exception as error:
+                    await self._failed(held, begin, turn, activity, error, blocked_for)
+                    return _failure_answer(activity)
+                if not isinstance(committed, UserStateChanged):
+                    entries, _ = committed
+                    await self._finish(held, turn, entries, blocked_for)
+                    return answer
+                begun = await self._again(begin)
+            await self._failed(held, begin, turn, activity, RuntimeError("user state keeps changing"), blocked_for)
+            return _failure_answer(activity)
+
+    async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
+        before = CURRENT_TURN.set(turn)
+        try:
+            return await running
+        finally:
+            CURRENT_TURN.reset(before)
+
+    async def _finish(self, held: _Held, turn: Turn, entries: list[Entry], blocked_for: float) -> None:
+        """Carry out what was committed, unless the channel wants nothing now; let go of the conversation."""
+        again_in = None
+        if turn.wake_at is not None:
+            again_in = max(0.0, (turn.wake_at - turn.at).total_seconds())
+        waiting = bool(blocked_for) and any(isinstance(entry.effect, Send) for entry in entries)
+        if blocked_for:
+            again_in = blocked_for if again_in is None else min(again_in, blocked_for)
+        carried = await self._outbox.carry_out(
+            *(held.key, held.token, [] if waiting else entries),
+            sent=turn.sent_early,
+            release=True,
+            closing=(self._work, held.claim, again_in),
+        )
+        if carried.left.mail > len(turn.bumped) or (carried.left.outbox and not blocked_for and not carried.blocked_for):
+            await self._work.wake(held.key)
+
+    async def _again(self, begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]) -> Begun:
+        """Read again what a failed or overtaken turn had read; the lock is still held."""
+        begun = await begin()
+        if not isinstance(begun, Begun):
+            raise LeaseLost("The conversation was taken over.")
+        return begun
+
+    async def _failed(
+        self,
+        held: _Held,
+        begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]],
+        turn: Turn,
+        activity: Activity | None,
+        error: Exception,
+        blocked_for: float,
+    ) -> None:
+        """End a turn that raised: old state, none of its output; one plain sentence to a user who said something."""
+        reference = held.token.removeprefix("trn_")[-8:]
+        ids = {"conversation": held.key, "reference": reference, "sent_early": len(turn.sent_early)}
+        log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
+        ended = (await self._again(begin)).turn
+        ended.sent_early = turn.sent_early
+        if activity is not None:
+            inbound_record(ended, activity)
+            ended.mail_ids = []
+            if activity.type in (ActivityTypes.message, ActivityTypes.invoke):
+                ended.send(_apology(activity, self._apologize(reference, activity.locale)), activity.service_url)
+        else:
+            _set_aside_what_failed(ended, user=False)
+            _blame(ended)
+        committed = await self._turns.commit(ended)
+        assert not isinstance(committed, UserStateChanged)
+        await self._finish(held, ended, committed[0], blocked_for)
+
+    # ------------------------------------------------------------------ the lock
+
+    async def _wait_for(self, begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]) -> Any:
+        pause, longest = BACK_OFF
+        while isinstance(begun := await begin(), Taken):
+            await asyncio.sleep(min(pause, begun.ends_in + 0.001) * random.uniform(0.75, 1.25))
+            pause = min(longest, pause * 2)
+        return begun
+
+    @asynccontextmanager
+    async def _leased(self, held: _Held) -> AsyncIterator[None]:
+        """Keep the lease alive while the turn runs. A turn that lost it finds out when it commits."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE.total_seconds() / 4)
+                try:
+                    if not await self._turns.renew(held.key, held.token):
+                        ids = {"action": "lease_lost", "conversation": held.key}
+                        log.error("a turn lost its conversation to another process", extra=ids)
+                        return
+                except StoreUnavailable:
+                    continue
+
+        keeper = asyncio.create_task(renew(), name=f"lease {held.key}")
+        try:
+            yield
+        finally:
+            keeper.cancel()
+
+
+def _apology(activity: Activity, text: str) -> dict[str, Any]:
+    reply = Activity(type=ActivityTypes.message, text=text, input_hint="acceptingInput")
+    return to_json(TurnContext.apply_conversation_reference(reply, TurnContext.get_conversation_reference(activity)))
+
+
+def _failure_answer(activity: Activity | None) -> InvokeResponse | None:
+    if activity is not None and activity.type == ActivityTypes.invoke:
+        return InvokeResponse(status=500, body={"error": {"code": "BotError", "message": "The bot failed."}})
+    return None
+
+
+def _set_aside_what_failed(turn: Turn, *, user: bool) -> None:
+    """Mail that made a turn fail stays in the mailbox while other mail is looked at, and is then looked at alone."""
+    clean = [delivery for delivery in turn.mail if not delivery.attempts]
+    failed = [delivery for delivery in turn.mail if delivery.attempts]
+    if not failed:
+        return
+    turn.mail = clean if clean or user else failed[:1]
+    looked_at = {delivery.id for delivery in turn.mail}
+    turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
+
+
+def _nobody_there(turn: Turn) -> None:
+    """Mail for a conversation that nobody ever heard of."""
+    for delivery in turn.mail:
+        turn.report(delivery, Status.FAILED, reason=Failure.GONE.value)
+
+
+def _blame(turn: Turn) -> None:
+    """After a proactive turn that failed: its mail is tried again, and in the end given up."""
+    for delivery in turn.mail:
+        failed = delivery.failed_once_more()
+        if failed.attempts >= FAILED_TRIES:
+            turn.report(failed, Status.FAILED, reason=Failure.EXHAUSTED.value)
+        else:
+            turn.bumped.append(failed)
+    attempts = min((delivery.attempts for delivery in turn.bumped), default=1)
+    turn.wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))

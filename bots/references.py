@@ -1,0 +1,109 @@
+"""Conversation references: kept from every inbound activity, and turned into the activity of a proactive turn."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from botbuilder.schema import Activity, ActivityEventNames, ActivityTypes
+
+from domain.clock import to_ms
+from domain.ids import UserKey, channel_of, user_key
+from domain.notification import Json
+from domain.reachability import Reachability
+from state.activities import activity_from_json, reference_from_json, to_json
+from state.conversations import index_of
+from state.turn import Turn
+
+_SPEAKS = (ActivityTypes.message, ActivityTypes.invoke, ActivityTypes.message_reaction)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The address part of an outgoing activity."""
+
+    activity: Json
+    service_url: str
+
+
+def inbound_record(turn: Turn, activity: Activity) -> None:
+    """Note in the turn what an inbound activity tells of its conversation; written only where it changed."""
+    before = turn.record or {}
+    user = activity.from_property
+    reference: Json = {
+        "channelId": activity.channel_id,
+        "serviceUrl": activity.service_url,
+        "conversation": to_json(activity.conversation),
+        "user": to_json(user) if user and user.id else (before.get("reference") or {}).get("user"),
+        "bot": to_json(activity.recipient) if activity.recipient else (before.get("reference") or {}).get("bot"),
+    }
+    locale = activity.locale or before.get("locale")
+    if locale:
+        reference["locale"] = locale
+    record: Json = {
+        "reference": {key: value for key, value in reference.items() if value is not None},
+        "timezone": activity.local_timezone or before.get("timezone"),
+        "locale": locale,
+        "firstSeen": before.get("firstSeen") or to_ms(turn.at),
+    }
+    if record != turn.record:
+        index = index_of(turn.conversation, record["reference"])
+        if turn.record is None or index != index_of(turn.conversation, before["reference"]):
+            turn.effects.append(index)
+        turn.record = record
+        turn.fields["record"] = orjson.dumps(record).decode()
+    if activity.type in _SPEAKS:
+        turn.last_spoke = turn.at
+        turn.fields["spoke"] = str(to_ms(turn.at))
+    removed = activity.type == ActivityTypes.installation_update and activity.action == "remove"
+    if removed:
+        turn.fields |= {"reach": Reachability.UNINSTALLED.value, "reach_since": str(to_ms(turn.at))}
+    elif not turn.reachable:
+        turn.fields["reach"] = Reachability.ACTIVE.value
+
+
+def spoken_to(turn: Turn) -> UserKey | None:
+    """The user of a conversation: in a group, who spoke last."""
+    user = ((turn.record or {}).get("reference") or {}).get("user") or {}
+    return user_key(channel_of(turn.conversation), user["id"]) if user.get("id") else None
+
+
+def proactive_activity(turn: Turn) -> Activity:
+    """The ContinueConversation event of this turn: what the SDK would make of the reference, with the locale it
+    forgets, and in ``value`` what wants to be said."""
+    assert turn.record is not None
+    stored = turn.record["reference"]
+    activity: Activity = activity_from_json(
+        {
+            "type": ActivityTypes.event.value,
+            "name": ActivityEventNames.continue_conversation.value,
+            "id": str(uuid.uuid4()),
+            "channelId": stored["channelId"],
+            "serviceUrl": stored["serviceUrl"],
+            "conversation": stored["conversation"],
+            "recipient": stored.get("bot"),
+            "from": stored.get("user"),
+            "locale": stored.get("locale"),
+            "localTimezone": turn.record.get("timezone"),
+        }
+    )
+    activity.relates_to = reference_from_json(stored)
+    activity.value = {"deliveries": [_described(delivery.to_json()) for delivery in turn.mail]}
+    return activity
+
+
+def outbound_frame(turn: Turn) -> Frame | None:
+    """How an activity of this turn is addressed."""
+    if turn.record is None:
+        return None
+    stored = turn.record["reference"]
+    frame = {"channelId": stored["channelId"], "serviceUrl": stored["serviceUrl"]}
+    frame |= {"conversation": stored["conversation"], "from": stored.get("bot"), "recipient": stored.get("user")}
+    return Frame({key: value for key, value in frame.items() if value is not None}, stored["serviceUrl"])
+
+
+def _described(delivery: Json) -> dict[str, Any]:
+    """What middleware may want to know of a delivery: everything but what it says."""
+    return {key: delivery[key] for key in ("id", "mode", "category", "urgent", "notification", "job") if key in delivery}

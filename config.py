@@ -1,0 +1,383 @@
+"""Settings from the environment and ``.env``. Every mistake is reported at once; secrets stay out of every text."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial, reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from domain.errors import AsideError
+
+SCOPES = frozenset({"notify", "read", "admin"})
+KEY_LENGTH = 16
+"""Characters that an API key has at least: what can be guessed is no key."""
+
+BOT_FRAMEWORK_HOSTS = (
+    "*.botframework.com",
+    "smba.trafficmanager.net",
+    "*.infra.gcc.teams.microsoft.com",
+    "smba.infra.gcc.teams.microsoft.com",
+    "smba.infra.gov.teams.microsoft.us",
+    "smba.infra.dod.teams.microsoft.us",
+    "*.botframework.azure.us",
+)
+"""Where Bot Framework channels are served from: public, GCC, GCC High, DoD."""
+LOOPBACK_ORIGINS = tuple(
+    f"{scheme}://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]") for scheme in ("http", "https")
+)
+
+Limits = tuple[tuple[int, float], ...]
+"""Each a count and the seconds in which at most so many are sent; empty for no limit."""
+
+
+class ConfigurationError(AsideError):
+    """What the environment says cannot be run; one line for each mistake."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """Who may call the API, and what for."""
+
+    name: str
+    key: SecretStr
+    scopes: frozenset[str]
+
+
+def _one_of(*choices: str) -> BeforeValidator:
+    """Any spelling of one of ``choices``, as it is written there."""
+    known = {choice.lower(): choice for choice in choices}
+
+    def parse(value: str) -> str:
+        if value.strip().lower() not in known:
+            raise ValueError(f"{value!r} is not known; use one of {', '.join(choices)}")
+        return known[value.strip().lower()]
+
+    return BeforeValidator(parse)
+
+
+def _port(value: int | str) -> int:
+    try:
+        port = int(value)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{value!r} is not a port; use a number from 1 to 65535, or 0 for any that is free")
+    return port
+
+
+def _seconds(value: float | str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= timedelta(days=365).total_seconds():
+        raise ValueError(f"{value!r} is not a duration; use a number of seconds above 0, at most a year")
+    return seconds
+
+
+def _duration(value: float | str) -> timedelta:
+    return timedelta(seconds=_seconds(value))
+
+
+def _http_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise ValueError(f"{value!r} is not a URL; use one that begins with https://")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    """Checked without repeating it, as it may hold a password."""
+    scheme, separator, _ = value.partition("://")
+    if scheme in ("redis+sentinel", "redis+cluster"):
+        raise ValueError(f"this version does not serve {scheme}:// yet; use a single server with redis:// or rediss://")
+    if not separator or scheme not in ("redis", "rediss", "unix", "memory"):
+        raise ValueError("its scheme is not known; use redis://, rediss://, unix:// or memory://")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its host or port is malformed; write it as redis://HOST:PORT/DATABASE") from None
+    if scheme == "unix" and not parts.path:
+        raise ValueError("it names no socket; write it as unix:///path/to/the.sock")
+    return value
+
+
+def _items(value: str) -> tuple[str, ...]:
+    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+
+
+_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+
+
+def _modules(value: str) -> tuple[str, ...]:
+    wrong = [item for item in _items(value) if not re.fullmatch(_NAME, item)]
+    if wrong:
+        raise ValueError("\n".join(f"{item!r} is not a module; use names such as jobs.examples" for item in wrong))
+    return _items(value)
+
+
+def _root_dialog(value: str) -> str:
+    if not re.fullmatch(f"{_NAME}:{_NAME}", value):
+        raise ValueError(f"{value!r} names no dialog; write it as module:attribute, as in my_bot.dialogs:MainDialog")
+    return value
+
+
+def _limits(value: str) -> Limits:
+    if value.strip() == "0":
+        return ()
+    limits = []
+    for item in _items(value):
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,6}(?:\.\d+)?)([smh]?)", item)
+        count, seconds = (int(match[1]), float(match[2])) if match else (0, 0.0)
+        if not match or count < 1 or seconds <= 0:
+            raise ValueError(f"{item!r} is not a limit; write 7/1s,60/30s for 7 a second and 60 in 30, or 0 for none")
+        limits.append((count, seconds * {"m": 60, "h": 3600}.get(match[3], 1)))
+    return tuple(limits)
+
+
+def _service_urls(value: str) -> tuple[str, ...]:
+    """``scheme://host[:port]`` (``*`` for any port), ``host`` or ``*.suffix``, in lower case."""
+    allowed = []
+    for item in _items(value.lower()):
+        origin = re.fullmatch(r"(https?://(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::(?:\d{1,5}|\*))?)/?", item)
+        host = re.fullmatch(r"(?:\*?\.)?[\w-]+(?:\.[\w-]+)*", item)
+        if not origin and not host:
+            raise ValueError(f"{item!r} is neither an origin nor a host; use https://host:port, host or *.suffix")
+        allowed.append(origin[1] if origin else f"*{item}" if item.startswith(".") else item)
+    return tuple(allowed)
+
+
+def _api_keys(value: str) -> tuple[ApiKey, ...]:
+    """``name:key[:scope+scope],…``; mistakes name the entry, never the key."""
+    keys: list[ApiKey] = []
+    mistakes: list[str] = []
+    for number, item in enumerate(_items(value), 1):
+        name, *rest = item.split(":")
+        if len(rest) not in (1, 2) or not re.fullmatch(r"[\w.-]+", name):
+            mistakes.append(f"entry {number} is malformed; write it as name:key or name:key:scope+scope")
+            continue
+        key, scopes = rest[0], frozenset(rest[1].split("+")) if len(rest) == 2 else SCOPES
+        if len(key) < KEY_LENGTH or not re.fullmatch(r"[!-~]*", key):
+            mistakes.append(f"the key of {name!r} is not {KEY_LENGTH} or more characters of ASCII; use a longer one")
+        if unknown := ", ".join(sorted(map(repr, scopes - SCOPES))):
+            mistakes.append(f"{name!r} has unknown scopes ({unknown}); use {', '.join(sorted(SCOPES))}")
+        if any(name == other.name for other in keys):
+            mistakes.append(f"{name!r} is there twice; give each key a name of its own")
+        if any(key == other.key.get_secret_value() for other in keys):
+            mistakes.append(f"{name!r} has the key of another; give each a key of its own")
+        keys.append(ApiKey(name=name, key=SecretStr(key), scopes=scopes))
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return tuple(keys)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _is_development(fields: Mapping[str, Any]) -> bool:
+    return not fields["microsoft_app_id"] and _is_loopback(fields["host"])
+
+
+class Settings(BaseSettings):
+    """What the environment says, parsed. A field is its variable's name in lower case, the registration's apart.
+
+    Fields that depend on others stand below them.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        env_ignore_empty=True,
+        enable_decoding=False,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+        validate_default=False,
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, BeforeValidator(_port)] = 3978
+
+    microsoft_app_id: str = Field(default="", validation_alias="MicrosoftAppId")
+    microsoft_app_type: Annotated[str, _one_of("MultiTenant", "SingleTenant", "UserAssignedMSI")] = Field(
+        default="MultiTenant", validation_alias="MicrosoftAppType"
+    )
+    microsoft_app_tenant_id: str = Field(default="", validation_alias="MicrosoftAppTenantId", validate_default=True)
+    microsoft_app_password: SecretStr = Field(
+        default=SecretStr(""), validation_alias="MicrosoftAppPassword", validate_default=True
+    )
+
+    redis_url: Annotated[str, BeforeValidator(_redis_url)] | None = Field(default=None, repr=False)
+    """None for the embedded store."""
+    redis_server_bin: str | None = None
+    data_dir: Path = Path(".data")
+
+    notify_api_keys: tuple[ApiKey, ...] = Field(default="", validate_default=True)
+
+    root_dialog: Annotated[str, BeforeValidator(_root_dialog)] = "dialogs.main_dialog:MainDialog"
+    idle_dialogs: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
+    jobs: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ("jobs.examples",)
+    state_modules: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ()
+
+    away_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
+    flush_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=2)
+    drain_seconds: Annotated[float, BeforeValidator(_seconds)] = 20.0
+
+    service_url_allow: tuple[str, ...] = Field(default=None, validate_default=True)
+    """Each ``scheme://host[:port]`` (``*`` for any port), ``host`` or ``*.suffix``; in lower case."""
+    rate_per_conversation: Limits = Field(default=None, validate_default=True)
+    rate_global: Limits = Field(default=None, validate_default=True)
+    """For each tenant."""
+    dev_channel: bool = Field(default=None, validate_default=True)
+
+    openid_metadata_url: Annotated[str, BeforeValidator(_http_url)] | None = None
+    token_issuer: str | None = None
+    login_url: Annotated[str, BeforeValidator(_http_url)] | None = None
+    oauth_scope: str | None = None
+    channel_service: str | None = None
+
+    log_format: Annotated[Literal["text", "json"], _one_of("text", "json")] = "text"
+    log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"
+
+    @property
+    def development(self) -> bool:
+        """Whether callers on this machine need no key and nothing is authenticated."""
+        return _is_development({"microsoft_app_id": self.microsoft_app_id, "host": self.host})
+
+    @field_validator("microsoft_app_tenant_id")
+    @classmethod
+    def _needs_tenant(cls, tenant: str, info: ValidationInfo) -> str:
+        kind = info.data.get("microsoft_app_type")
+        if info.data["microsoft_app_id"] and not tenant and kind in ("SingleTenant", "UserAssignedMSI"):
+            raise ValueError(f"is not set; an app of type {kind} needs the id of its tenant")
+        return tenant
+
+    @field_validator("microsoft_app_password")
+    @classmethod
+    def _needs_credential(cls, password: SecretStr, info: ValidationInfo) -> SecretStr:
+        kind = info.data.get("microsoft_app_type")
+        if info.data["microsoft_app_id"] and not password and kind in ("MultiTenant", "SingleTenant"):
+            raise ValueError(
+                "is not set; an app id needs a credential: set its client secret, or MicrosoftAppType=UserAssignedMSI"
+            )
+        return password
+
+    @field_validator("notify_api_keys", mode="before")
+    @classmethod
+    def _needs_keys(cls, value: str, info: ValidationInfo) -> tuple[ApiKey, ...]:
+        keys = _api_keys(value)
+        if not keys and not _is_development(info.data):
+            why = "an app id is set" if info.data["microsoft_app_id"] else "HOST is not loopback"
+            raise ValueError(f"is not set, and {why}; set it to name:key, the key {KEY_LENGTH} characters or more")
+        return keys
+
+    @field_validator("service_url_allow", mode="before")
+    @classmethod
+    def _default_service_urls(cls, value: str | None, info: ValidationInfo) -> tuple[str, ...]:
+        if value is not None:
+            return _service_urls(value)
+        return BOT_FRAMEWORK_HOSTS + (LOOPBACK_ORIGINS if _is_development(info.data) else ())
+
+    @field_validator("rate_per_conversation", "rate_global", mode="before")
+    @classmethod
+    def _default_limits(cls, value: str | None, info: ValidationInfo) -> Limits:
+        if value is not None:
+            return _limits(value)
+        if _is_development(info.data):
+            return ()
+        return ((30, 1.0),) if info.field_name == "rate_global" else ((7, 1.0), (60, 30.0))
+
+    @field_validator("dev_channel", mode="before")
+    @classmethod
+    def _default_dev_channel(cls, value: str | None, info: ValidationInfo) -> bool:
+        if value is None:
+            return _is_development(info.data)
+        if value.strip().lower() not in _SWITCH:
+            raise ValueError(f"{value!r} is neither; use on or off")
+        return _SWITCH[value.strip().lower()]
+
+
+_SWITCH = dict.fromkeys(("on", "true", "yes", "1"), True) | dict.fromkeys(("off", "false", "no", "0"), False)
+
+
+class _Given(EnvSettingsSource):
+    """Reads a mapping instead of the process's environment."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._given = env
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._given.items() if value}
+
+
+def load(env: Mapping[str, str] | None = None) -> Settings:
+    """The settings in ``env`` alone; without it those of the environment and, where that is silent, of ``.env``.
+
+    Raises :class:`ConfigurationError` with every mistake.
+    """
+    sources: dict[str, Any] = {} if env is None else {"_build_sources": ((_Given(env),), {})}
+    try:
+        return Settings(**sources)
+    except ValidationError as error:
+        mistakes = [
+            f"{_variable(str(each['loc'][0]))}: {line}"
+            for each in error.errors(include_url=False, include_input=False)
+            for line in each["msg"].removeprefix("Value error, ").splitlines()
+        ]
+    except (OSError, UnicodeError) as error:
+        mistakes = [f".env: cannot be read ({error}); save it as UTF-8 text that this user may read"]
+    raise ConfigurationError(mistakes)
+
+
+def _variable(location: str) -> str:
+    """The variable of a mistake, which is located by a field's alias, or by its name where it is the default's."""
+    field = Settings.model_fields.get(location)
+    alias = field.validation_alias if field else location
+    return str(alias or location.upper())
+
+
+def resolve(reference: str) -> Any:
+    """What ``module:attribute`` names. Raises what the import raises, and :class:`AttributeError`."""
+    module, _, attribute = reference.partition(":")
+    return reduce(getattr, attribute.split("."), importlib.import_module(module))
+
+
+def check_imports(settings: Settings) -> list[str]:
+    """The mistakes that only importing what ``settings`` name shows; empty if there are none."""
+
+    def import_dialog() -> None:
+        if not callable(resolve(settings.root_dialog)):
+            raise TypeError("it is neither a class nor a factory")
+
+    attempts: list[tuple[str, str, Callable[[], object]]] = [("ROOT_DIALOG", settings.root_dialog, import_dialog)]
+    for variable, modules in (("JOBS", settings.jobs), ("STATE_MODULES", settings.state_modules)):
+        attempts += [(variable, module, partial(importlib.import_module, module)) for module in modules]
+    mistakes = []
+    for variable, name, attempt in attempts:
+        try:
+            attempt()
+        except Exception as error:  # whatever a module of the user's raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            mistakes.append(f"{variable}: {name!r} cannot be used ({reason}); correct the name or the module")
+    return mistakes

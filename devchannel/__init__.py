@@ -1,0 +1,1 @@
+"""A local Direct Line channel and a chat page, for trying the bot in a browser."""

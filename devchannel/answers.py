@@ -1,0 +1,91 @@
+"""How the channel's handlers read requests and answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from devchannel import inbound
+from devchannel.loopback import refusal
+from devchannel.page import PAGE_HEADERS
+from devchannel.tokens import TokenRefused
+from devchannel.transcript import BadWatermark, ConversationNotFound
+from domain.errors import StoreUnavailable
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def answering(handler: Handler) -> Handler:
+    """``handler`` behind the check for loopback, with its errors as the channel's."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if reason := refusal(request.headers):
+            problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason}
+            return web.Response(status=403, body=orjson.dumps(problem), content_type="application/problem+json")
+        try:
+            return await handler(request)
+        except Refused as error:
+            return _error(error.status, error.code, error)
+        except TokenRefused as error:
+            return _error(403, "TokenRefused", error)
+        except ConversationNotFound as error:
+            return _error(404, "ConversationNotFound", error)
+        except (inbound.BadActivity, BadWatermark) as error:
+            return _error(400, "BadArgument", error)
+        except (inbound.TooLarge, web.HTTPRequestEntityTooLarge) as error:
+            return _error(413, "MessageSizeTooBig", error)
+        except StoreUnavailable as error:
+            return _error(503, "ServiceError", error)
+
+    return answer
+
+
+def file_answer(file: Path) -> Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(file, headers=PAGE_HEADERS)
+
+    return answer
+
+
+def json_answer(value: Any, *, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(value),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _error(status: int, code: str, error: Exception) -> web.Response:
+    return json_answer({"error": {"code": code, "message": str(error)}}, status=status)
+
+
+def bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    body = await request.read()
+    return inbound.parse_activity(body) if body.strip() else {}
+
+
+def user_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The ``user`` of a request's body: ``id`` and ``name`` where they are given."""
+    user = body.get("user") or {}
+    if not isinstance(user, dict):
+        raise Refused(400, "BadArgument", "The user is not a JSON object.")
+    return {name: user[name] for name in ("id", "name") if isinstance(user.get(name), str) and user[name]}

@@ -1,0 +1,134 @@
+"""Turns what a Direct Line client posts into the activity that a channel hands to the bot."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from aiohttp import BodyPartReader, MultipartReader
+
+from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
+from devchannel.transcript import ActivityJson
+from domain.clock import Clock, to_iso
+
+ACTIVITY_BYTES = 256 * 1024
+"""Direct Line's limit for an activity."""
+UPLOAD_BYTES = 1024 * 1024
+"""All files of an upload together: they are kept inside the activity."""
+ACTIVITY_TYPE = "application/vnd.microsoft.activity"
+
+_UPLOAD_LIMITS = f"An upload may have {UPLOAD_BYTES // 1024} KiB of files and {ACTIVITY_BYTES // 1024} KiB of activity."
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,80}/[\w.+-]{1,80}", re.ASCII)
+
+
+class BadActivity(Exception):
+    """What was posted is not an activity that the channel takes; the text says why."""
+
+
+class TooLarge(Exception):
+    """What was posted exceeds a limit of the channel; the text says which."""
+
+
+def parse_activity(body: bytes) -> ActivityJson:
+    """Raises :class:`BadActivity`, :class:`TooLarge`."""
+    if len(body) > ACTIVITY_BYTES:
+        raise TooLarge(f"An activity may have {ACTIVITY_BYTES // 1024} KiB.")
+    try:
+        activity = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadActivity("The activity is not JSON.") from error
+    if not isinstance(activity, dict):
+        raise BadActivity("The activity is not a JSON object.")
+    return activity
+
+
+def complete(activity: ActivityJson, conversation_id: str, user_id: str, clock: Clock) -> ActivityJson:
+    """The activity as the channel hands it on: the client's own words, the channel's own facts.
+
+    ``user_id`` is the one that the client's token names, or empty. Raises :class:`BadActivity`.
+    """
+    kind = activity.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise BadActivity("An activity needs a type.")
+    sender = activity.get("from") or {}
+    if not isinstance(sender, dict):
+        raise BadActivity("The activity's sender (from) is not a JSON object.")
+    sender_id = sender.get("id") or user_id
+    if not isinstance(sender_id, str) or not sender_id:
+        raise BadActivity("An activity needs a sender (from.id).")
+    if user_id and sender_id != user_id:
+        raise BadActivity("The activity's sender (from.id) is not the user that the token names.")
+    return {
+        **{name: value for name, value in activity.items() if name not in ("id", "relatesTo", "callerId")},
+        **_facts(conversation_id, clock),
+        "from": {**sender, "id": sender_id, "role": "user"},
+    }
+
+
+def conversation_update(conversation_id: str, user: dict[str, Any], locale: str, clock: Clock) -> ActivityJson:
+    """What tells the bot that a conversation with a user has begun."""
+    user = {**user, "role": "user"}
+    activity = {
+        "type": "conversationUpdate",
+        **_facts(conversation_id, clock),
+        "id": f"{conversation_id}|created",
+        "from": user,
+        "membersAdded": [{"id": BOT["id"], "name": BOT["name"]}, user],
+    }
+    return {**activity, "locale": locale} if locale else activity
+
+
+async def parse_upload(reader: MultipartReader) -> ActivityJson:
+    """The activity part of an upload, with its files as attachments. Raises :class:`BadActivity`, :class:`TooLarge`."""
+    activity: ActivityJson = {"type": "message"}
+    attachments: list[dict[str, Any]] = []
+    left = UPLOAD_BYTES
+    async for part in _parts(reader):
+        media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type == ACTIVITY_TYPE or part.name == "activity":
+            activity = parse_activity(await _content(part, ACTIVITY_BYTES))
+            continue
+        content = await _content(part, left)
+        left -= len(content)
+        attachments.append(_attachment(part.filename or "file", media_type, content))
+    given = activity.get("attachments")
+    return {**activity, "attachments": [*(given if isinstance(given, list) else []), *attachments]}
+
+
+def _facts(conversation_id: str, clock: Clock) -> dict[str, Any]:
+    return {
+        "channelId": CHANNEL_ID,
+        "serviceUrl": SERVICE_URL,
+        "conversation": {"id": conversation_id},
+        "recipient": dict(BOT),
+        "timestamp": to_iso(clock()),
+    }
+
+
+def _attachment(name: str, media_type: str, content: bytes) -> dict[str, Any]:
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        media_type = "application/octet-stream"
+    url = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+    return {"name": name[:200], "contentType": media_type, "contentUrl": url}
+
+
+async def _parts(reader: MultipartReader) -> AsyncIterator[BodyPartReader]:
+    try:
+        while (part := await reader.next()) is not None:
+            if not isinstance(part, BodyPartReader):
+                raise BadActivity("A part of the upload is itself made of parts.")
+            yield part
+    except ValueError as error:
+        raise BadActivity("The upload is not well-formed multipart/form-data.") from error
+
+
+async def _content(part: BodyPartReader, limit: int) -> bytes:
+    content = bytearray()
+    while chunk := await part.read_chunk():
+        content += chunk
+        if len(content) > limit:
+            raise TooLarge(_UPLOAD_LIMITS)
+    return bytes(content)

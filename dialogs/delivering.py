@@ -1,0 +1,283 @@
+"""Putting deliveries to the user: in the turn, under the lock, as the phase of the conversation allows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from botbuilder.core import TurnContext
+from botbuilder.schema import DeliveryModes
+
+from dialogs.host import DialogHost, Stack
+from dialogs.presentation import OPEN_FIELD, digest, in_digest_order, present
+from dialogs.texts import say
+from domain.clock import from_ms, to_ms
+from domain.decision import Decision, after_reply, before_reply, decide
+from domain.delivery import Delivery, Failure, Status
+from domain.ids import NotificationId
+from domain.notification import Content, Json, Mode
+from domain.phase import Phase, phase_of
+from state.activities import activity_from_json
+from state.turn import Turn, turn_of
+
+log = logging.getLogger("aside.delivering")
+
+DIGEST_FROM = 4
+"""So many deliveries released at once are shown as one digest."""
+RECENT = 20
+"""Of how many deliveries the conversation remembers what they said, for the inbox and for opening them from a digest."""
+SAY_TRIES = 3
+
+ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What the inbox command shows."""
+
+    waiting: tuple[str, ...]
+    recent: tuple[tuple[datetime, str], ...]
+
+
+class Delivering:
+    """``content_of`` answers what a notification says, None once its record is gone."""
+
+    def __init__(self, host: DialogHost, content_of: ContentOf, away_after: timedelta) -> None:
+        self._host = host
+        self._content_of = content_of
+        self._away_after = away_after
+
+    # ------------------------------------------------------------------ the three moments
+
+    async def proactive(self, context: TurnContext) -> None:
+        """The whole of a turn that the user did not cause."""
+        turn = turn_of(context)
+        inbox = _take_in(turn)
+        phase = await self._phase(context, turn)
+        decisions = [(delivery, decide(delivery, phase, turn.at)) for delivery in inbox]
+        said = await self._carry(context, turn, decisions)
+        if said and phase is not Phase.FREE:
+            await self._ask_again(context, turn)
+
+    async def before_reply(self, context: TurnContext) -> None:
+        """At the start of the user's turn: what was queued for it comes first."""
+        turn = turn_of(context)
+        decisions = [(delivery, before_reply(delivery, turn.at)) for delivery in _take_in(turn)]
+        await self._carry(context, turn, decisions)
+
+    async def after_reply(self, context: TurnContext) -> None:
+        """At the end of the user's turn: what was held is said if the user is free now."""
+        turn = turn_of(context)
+        phase = await self._phase(context, turn)
+        held = [delivery for delivery in _inbox(turn) if delivery.mode is not Mode.QUEUE]
+        if held:
+            decisions = [(delivery, after_reply(delivery, phase, turn.at)) for delivery in held]
+            said = await self._carry(context, turn, decisions, keeping=[d for d in _inbox(turn) if d.mode is Mode.QUEUE])
+            if said and phase is not Phase.FREE:
+                await self._ask_again(context, turn)
+
+    async def conclude(self, context: TurnContext) -> None:
+        """At the end of every turn: what the API shows, and when to look again without being asked."""
+        turn = turn_of(context)
+        stack = await self._host.stack(context)
+        if not stack.waiting or stack.can_ask_again:
+            turn.state.own.pop("question", None)
+        elif turn.last_said is not None:
+            turn.state.own["question"] = turn.last_said
+        _describe(turn, stack)
+        turn.wake_at = self._next_look(turn, stack)
+
+    async def open(self, context: TurnContext) -> bool:
+        """Show one delivery of a digest, if that is what the user's activity asks for."""
+        value = context.activity.value
+        wanted = value.get(OPEN_FIELD) if isinstance(value, dict) else None
+        if not isinstance(wanted, str):
+            return False
+        turn = turn_of(context)
+        entry = next((entry for entry in turn.state.own.get("recent", ()) if entry["id"] == wanted), None)
+        content = await self._remembered(entry) if entry else None
+        locale = context.activity.locale
+        await context.send_activity(present(content, locale) if content else say("digest_gone", locale))
+        await self._ask_again(context, turn)
+        return True
+
+    # ------------------------------------------------------------------ saying
+
+    async def _carry(
+        self,
+        context: TurnContext,
+        turn: Turn,
+        decisions: Sequence[tuple[Delivery, Decision]],
+        keeping: Sequence[Delivery] = (),
+    ) -> bool:
+        """Do what was decided. True if something was said."""
+        kept = list(keeping)
+        to_say: list[tuple[Delivery, Content]] = []
+        for delivery, decision in decisions:
+            if decision is Decision.EXPIRE:
+                turn.report(delivery, Status.EXPIRED)
+            elif decision in (Decision.SAY, Decision.SAY_AND_ASK_AGAIN):
+                content = await _content(delivery, self._content_of)
+                if content is None:
+                    turn.report(delivery, Status.EXPIRED)
+                else:
+                    to_say.append((delivery, content))
+            else:
+                _keep(turn, kept, delivery, decision)
+        if len(to_say) >= DIGEST_FROM:
+            await self._say(context, turn, kept, to_say)
+        else:
+            for pair in to_say:
+                await self._say(context, turn, kept, [pair])
+        turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
+        return bool(to_say)
+
+    async def _say(
+        self, context: TurnContext, turn: Turn, kept: list[Delivery], shown: list[tuple[Delivery, Content]]
+    ) -> None:
+        """Say one, or several as a digest. What cannot be said is kept for another try, and given up in the end."""
+        before = len(turn.effects)
+        deliveries = tuple(delivery for delivery, _ in shown)
+        turn.showing = deliveries
+        try:
+            if len(shown) > 1:
+                await context.send_activity(digest(shown, context.activity.locale))
+            elif not await self._host.offer(context, _offered(*shown[0])):
+                await context.send_activity(present(shown[0][1], context.activity.locale))
+        except Exception:
+            ids = {"conversation": turn.conversation, "deliveries": [delivery.id for delivery in deliveries]}
+            log.exception("a delivery cannot be said", extra={"action": "delivery_unsayable", **ids})
+            del turn.effects[before:]
+            turn.showing = ()
+            for delivery in deliveries:
+                _failed_to_say(turn, kept, delivery)
+            return
+        if turn.showing:  # nothing went to the channel: the answer carries it, or a dialog took care of it
+            turn.showing = ()
+            for delivery in deliveries:
+                turn.report(delivery, Status.DELIVERED, reason=_why_not_sent(context))
+        _remember(turn, in_digest_order(shown))
+
+    async def _remembered(self, entry: Json) -> Content | None:
+        if "content" in entry:
+            return Content.from_json(entry["content"])
+        return await self._content_of(NotificationId(entry["notification"]))
+
+    async def _ask_again(self, context: TurnContext, turn: Turn) -> None:
+        """Repeat the open question, so that it is again the last thing on the screen.
+
+        A dialog that cannot repeat it (one that asked with a plain message) has its last message sent again.
+        """
+        before = len(turn.effects) + len(context.buffered_reply_activities) + len(turn.sent_early)
+        await self._host.ask_again(context)
+        after = len(turn.effects) + len(context.buffered_reply_activities) + len(turn.sent_early)
+        question = turn.state.own.get("question")
+        if after == before and question is not None:
+            await context.send_activity(activity_from_json(question))
+
+    # ------------------------------------------------------------------ when
+
+    async def _phase(self, context: TurnContext, turn: Turn) -> Phase:
+        stack = await self._host.stack(context)
+        return phase_of(
+            waiting=stack.waiting, last_spoke=turn.last_spoke, away_after=self._away_after, now=turn.at
+        )
+
+    def _next_look(self, turn: Turn, stack: Stack) -> datetime | None:
+        """The first moment at which something in the inbox may be said or expires."""
+        moments: list[datetime] = []
+        for delivery in _inbox(turn):
+            moments.append(delivery.expires_at)
+            if delivery.attempts:
+                moments.append(turn.at + timedelta(seconds=2**delivery.attempts))
+            if delivery.mode is Mode.RESUME and stack.waiting:
+                if delivery.hold_until is not None:
+                    moments.append(delivery.hold_until)
+                if turn.last_spoke is not None:
+                    moments.append(turn.last_spoke + self._away_after)
+        return min(moments, default=None)
+
+
+async def kept(context: TurnContext, content_of: ContentOf) -> Kept:
+    """What waits in this conversation's inbox, and what was told lately."""
+    turn = turn_of(context)
+    contents = [await _content(delivery, content_of) for delivery in _inbox(turn)]
+    recent = [(from_ms(entry["at"]), entry["summary"]) for entry in turn.state.own.get("recent", ())]
+    return Kept(waiting=tuple(one.summary for one in contents if one is not None), recent=tuple(recent))
+
+
+async def _content(delivery: Delivery, content_of: ContentOf) -> Content | None:
+    if delivery.content is not None or delivery.notification is None:
+        return delivery.content
+    return await content_of(delivery.notification)
+
+
+def _inbox(turn: Turn) -> list[Delivery]:
+    return [Delivery.from_json(body) for body in turn.state.own.get("inbox", ())]
+
+
+def _take_in(turn: Turn) -> list[Delivery]:
+    """The inbox with all mail taken in, without what was withdrawn meanwhile."""
+    known = {body["id"] for body in turn.state.own.get("inbox", ())}
+    everything = _inbox(turn) + [delivery for delivery in turn.mail if delivery.id not in known]
+    kept = []
+    for delivery in everything:
+        if delivery.id in turn.withdrawn:
+            turn.report(delivery, Status.CANCELLED)
+        else:
+            kept.append(delivery)
+    turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
+    return kept
+
+
+def _keep(turn: Turn, kept: list[Delivery], delivery: Delivery, decision: Decision) -> None:
+    kept.append(delivery)
+    if any(mail.id == delivery.id for mail in turn.mail):
+        turn.report(delivery, Status.QUEUED if decision is Decision.QUEUE else Status.HELD)
+
+
+def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None:
+    failed = delivery.failed_once_more()
+    if failed.attempts >= SAY_TRIES:
+        turn.report(failed, Status.FAILED, reason=Failure.REJECTED.value)
+    else:
+        kept.append(failed)
+        turn.report(failed, Status.HELD)
+
+
+def _why_not_sent(context: TurnContext) -> str | None:
+    if context.activity.delivery_mode == DeliveryModes.expect_replies:
+        return "in_response"
+    return "handled_by_dialog"
+
+
+def _offered(delivery: Delivery, content: Content) -> Json:
+    return {
+        "id": delivery.id,
+        "mode": delivery.mode.value,
+        "category": delivery.category,
+        "urgent": delivery.urgent,
+        "content": content.to_json(),
+    }
+
+
+def _remember(turn: Turn, shown: Sequence[tuple[Delivery, Content]]) -> None:
+    recent = list(turn.state.own.get("recent", ()))
+    for delivery, content in shown:
+        entry: Json = {"id": delivery.id, "at": to_ms(turn.at), "summary": content.summary}
+        if delivery.notification is not None:
+            entry["notification"] = delivery.notification
+        else:
+            entry["content"] = content.to_json()
+        recent.append(entry)
+    turn.state.own["recent"] = recent[-RECENT:]
+
+
+def _describe(turn: Turn, stack: Stack) -> None:
+    turn.fields["dialogs"] = orjson.dumps(stack.dialogs).decode()
+    turn.fields["waiting"] = "1" if stack.waiting else "0"
+    turn.fields["inbox"] = str(len(turn.state.own.get("inbox", ())))
+

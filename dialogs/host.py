@@ -1,0 +1,112 @@
+"""Running the developer's root dialog, and knowing what it waits for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from botbuilder.core import StatePropertyAccessor, TurnContext
+from botbuilder.dialogs import Dialog, DialogContext, DialogEvents, DialogSet, DialogTurnStatus
+from botbuilder.dialogs.dialog_state import DialogState
+from botbuilder.dialogs.memory import DialogStateManager
+
+log = logging.getLogger("aside.dialogs")
+
+DIALOG_STATE = "DialogState"
+"""The name of the conversation state's property that holds the dialog stack, as in the SDK's samples."""
+NOTIFICATION_EVENT = "aside.notification"
+"""The dialog event by which the active dialog is offered a delivery before it is said the usual way."""
+_COMPONENT_STATE = "dialogs"
+"""Under which the SDK's ComponentDialog keeps its inner stack (``ComponentDialog.persisted_dialog_state``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What is on the dialog stack: ids from the bottom to the dialog that is active, and whether it waits for the user."""
+
+    dialogs: tuple[str, ...]
+    waiting: bool
+    can_ask_again: bool
+    """Whether the active dialog can repeat its question: prompts can, a waterfall that asked in passing cannot."""
+
+
+class DialogHost:
+    """Runs ``root`` on every turn of the user's. ``idle``: ids of dialogs that may be spoken into while they wait;
+    a dialog may also say so itself with an attribute ``idle = True``."""
+
+    def __init__(self, root: Dialog, accessor: StatePropertyAccessor, idle: Iterable[str] = ()) -> None:
+        self.root = root
+        self._accessor = accessor
+        self._idle = frozenset(idle)
+        self._dialogs = DialogSet(accessor)
+        self._dialogs.add(root)
+
+    async def run(self, context: TurnContext) -> None:
+        """Continue the dialog that is active, or begin the root dialog."""
+        await self._run(context, begin=True)
+
+    async def continue_only(self, context: TurnContext) -> None:
+        """Continue the dialog that is active, if there is one: for activities that are nobody's opening words."""
+        await self._run(context, begin=False)
+
+    async def ask_again(self, context: TurnContext) -> None:
+        """Have the active dialog repeat its question, if it can."""
+        dialogs = await self._dialogs.create_context(context)
+        await dialogs.reprompt_dialog()
+
+    async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
+        """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
+        dialogs = await self._dialogs.create_context(context)
+        if not dialogs.stack:
+            return False
+        return bool(await dialogs.emit_event(NOTIFICATION_EVENT, value, bubble=True, from_leaf=True))
+
+    async def stack(self, context: TurnContext) -> Stack:
+        state: DialogState = await self._accessor.get(context, DialogState)
+        path: list[tuple[str, Dialog | None]] = []
+        waiting = self._waits(state, self._dialogs, path)
+        active = path[-1][1] if path else None
+        return Stack(
+            dialogs=tuple(name for name, _ in path),
+            waiting=waiting,
+            can_ask_again=active is not None and type(active).reprompt_dialog is not Dialog.reprompt_dialog,
+        )
+
+    async def _run(self, context: TurnContext, *, begin: bool) -> None:
+        dialogs = await self._dialogs.create_context(context)
+        if not begin and not dialogs.stack:
+            return
+        dialogs.services.update(context.turn_state)
+        memory = DialogStateManager(dialogs)
+        await memory.load_all_scopes()
+        context.turn_state[DialogStateManager.__name__] = memory
+        while True:
+            try:
+                result = await dialogs.continue_dialog()
+                if result.status == DialogTurnStatus.Empty and begin:
+                    await dialogs.begin_dialog(self.root.id)
+                break
+            except Exception as error:
+                if not await self._handled(dialogs, error):
+                    raise
+        await memory.save_all_changes()
+
+    async def _handled(self, dialogs: DialogContext, error: Exception) -> bool:
+        """Whether a dialog on the stack took care of an error (the SDK's ``DialogEvents.error``)."""
+        return bool(await dialogs.emit_event(DialogEvents.error, error, bubble=True, from_leaf=True))
+
+    def _waits(self, state: DialogState, dialogs: Any, path: list[tuple[str, Dialog | None]]) -> bool:
+        """Whether something on this stack waits for the user and is not idle; collects the dialogs on the way."""
+        waiting = False
+        for instance in reversed(state.dialog_stack):
+            dialog = dialogs.find_dialog(instance.id) if dialogs is not None else None
+            path.append((instance.id, dialog))
+            inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
+            nested = isinstance(inner, DialogState) and bool(inner.dialog_stack)
+            inside = nested and self._waits(inner, getattr(dialog, "_dialogs", None), path)
+            idle = instance.id in self._idle or getattr(dialog, "idle", False) is True
+            if not idle and (inside or not nested):
+                waiting = True
+        return waiting

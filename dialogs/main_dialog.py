@@ -1,0 +1,153 @@
+"""The root dialog that ships: commands, and the report form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from botbuilder.core import TurnContext
+from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogTurnResult
+from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
+
+from dialogs.report_dialog import ReportDialog
+from dialogs.services import Services
+from dialogs.texts import say
+from domain.job import Job, JobStatus
+
+_COMPUTE = {
+    "factor": ("factor", re.compile(r"[\d\s,_]+")),
+    "pi": ("pi", re.compile(r"\d+")),
+    "primes": ("primes", re.compile(r"\d+")),
+}
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86400}
+_REMIND = re.compile(r"remind me in (\d+) ?([a-z]+?)s? (?:to |that |of )?(.+)", re.IGNORECASE | re.DOTALL)
+_LONGEST_REMINDER = timedelta(days=30)
+
+Command = Callable[[TurnContext, str], Awaitable[None]]
+
+
+class MainDialog(ComponentDialog):  # type: ignore[misc]
+    """Answers each command at once and ends, so that the user is free again; only the form waits."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__("main")
+        self._services = services
+        self.add_dialog(ReportDialog())
+        self._commands: tuple[tuple[str, Command], ...] = (
+            ("help", self._help),
+            ("compute", self._compute),
+            ("jobs", self._jobs),
+            ("cancel job", self._cancel_job),
+            ("remind me", self._remind),
+            ("inbox", self._inbox),
+            ("cancel", self._nothing_to_cancel),
+        )
+
+    async def welcome(self, context: TurnContext) -> None:
+        """Said to a user who meets the bot for the first time."""
+        await context.send_activity(say("welcome", context.activity.locale))
+
+    async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
+        context = inner_dc.context
+        text = (context.activity.text or "").strip()
+        if text.lower() == "report":
+            return await inner_dc.begin_dialog("report")
+        for name, command in self._commands:
+            if text.lower() == name or text.lower().startswith(name + " "):
+                await command(context, text[len(name) :].strip())
+                break
+        else:
+            await self._echo(context, text)
+        return await inner_dc.end_dialog()
+
+    async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
+        activity = inner_dc.context.activity
+        if activity.type == ActivityTypes.message and (activity.text or "").strip().lower() == "cancel":
+            await inner_dc.context.send_activity(say("form_left", activity.locale))
+            return await inner_dc.cancel_all_dialogs()
+        return await inner_dc.continue_dialog()
+
+    # ------------------------------------------------------------------ commands
+
+    async def _help(self, context: TurnContext, _: str) -> None:
+        await context.send_activity(say("help", context.activity.locale))
+
+    async def _echo(self, context: TurnContext, text: str) -> None:
+        hint = CardAction(type=ActionTypes.im_back, title="help", value="help")
+        reply = Activity(type=ActivityTypes.message, text=say("echo", context.activity.locale, text=text))
+        reply.suggested_actions = SuggestedActions(actions=[hint])
+        await context.send_activity(reply)
+
+    async def _compute(self, context: TurnContext, what: str) -> None:
+        locale = context.activity.locale
+        kind, _, argument = what.partition(" ")
+        known = _COMPUTE.get(kind.lower())
+        if known is None or not known[1].fullmatch(argument.strip()):
+            await context.send_activity(say("job_unknown_kind", locale))
+            return
+        asked = f"compute {kind.lower()} {argument.strip()}"
+        job = self._services.jobs.start(context, known[0], {"text": argument.strip()}, asked=asked)
+        await context.send_activity(say("job_started", locale, number=job.number, asked=asked))
+
+    async def _jobs(self, context: TurnContext, _: str) -> None:
+        locale = context.activity.locale
+        jobs = await self._services.jobs.list(context)
+        if not jobs:
+            await context.send_activity(say("jobs_none", locale))
+            return
+        lines = [say("jobs_title", locale), *(_line(job, locale) for job in jobs[-10:])]
+        await context.send_activity("\n".join(lines))
+
+    async def _cancel_job(self, context: TurnContext, which: str) -> None:
+        locale = context.activity.locale
+        number = which.lstrip("# ")
+        before = await self._services.jobs.find(context, int(number)) if number.isdecimal() else None
+        if before is None:
+            await context.send_activity(say("job_not_found", locale, number=which or "?"))
+            return
+        job = await self._services.jobs.cancel(context, before.number)
+        if before.status.final or job is None:
+            text = say("job_over", locale, number=before.number, status=say(f"status_{before.status.value}", locale))
+        elif job.status is JobStatus.CANCELLED:
+            text = say("job_cancelled", locale, number=job.number)
+        else:
+            text = say("job_cancelling", locale, number=job.number)
+        await context.send_activity(text)
+
+    async def _remind(self, context: TurnContext, what: str) -> None:
+        locale = context.activity.locale
+        found = _REMIND.fullmatch(f"remind me {what}")
+        if found is None or found[2].lower() not in _UNITS:
+            await context.send_activity(say("reminder_how", locale))
+            return
+        seconds = int(found[1][:12]) * _UNITS[found[2].lower()]
+        if not 1 <= seconds <= _LONGEST_REMINDER.total_seconds():
+            await context.send_activity(say("reminder_range", locale))
+            return
+        self._services.remind(context, say("reminder", locale, text=found[3]), timedelta(seconds=seconds))
+        wait = f"{found[1]} {found[2]}{'' if found[1] == '1' else 's'}"
+        await context.send_activity(say("reminder_set", locale, wait=wait, text=found[3]))
+
+    async def _inbox(self, context: TurnContext, _: str) -> None:
+        locale = context.activity.locale
+        kept = await self._services.inbox(context)
+        lines: list[str] = []
+        if kept.waiting:
+            lines += [say("inbox_waiting", locale), *(say("inbox_line", locale, summary=one) for one in kept.waiting)]
+        if kept.recent:
+            dated = [
+                say("inbox_line_dated", locale, when=f"{when:%Y-%m-%d %H:%M} UTC", summary=summary)
+                for when, summary in kept.recent
+            ]
+            lines += [say("inbox_recent", locale), *dated]
+        await context.send_activity("\n".join(lines) or say("inbox_empty", locale))
+
+    async def _nothing_to_cancel(self, context: TurnContext, _: str) -> None:
+        await context.send_activity(say("nothing_to_cancel", context.activity.locale))
+
+
+def _line(job: Job, locale: str | None) -> str:
+    progress = f" ({job.progress:.0%})" if job.status is JobStatus.RUNNING and job.progress is not None else ""
+    status = say(f"status_{job.status.value}", locale)
+    return say("jobs_line", locale, number=job.number, asked=job.asked, status=status, progress=progress)

@@ -1,0 +1,107 @@
+"""What dialogs may ask of the service: jobs, reminders, the inbox. All of it belongs to the turn it is asked in."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+from botbuilder.core import TurnContext
+
+from dialogs.delivering import ContentOf, Kept, kept
+from domain.effect import Notify, Submit
+from domain.ids import ConversationKey, JobId, NotificationId, derived_id
+from domain.job import Job, JobRequest, JobStatus
+from domain.notification import Content, Mode, Notification
+from state.notifications import RETENTION
+from state.turn import Turn, turn_of
+
+
+class JobRecords(Protocol):
+    """The part of ``state.jobs`` that dialogs see."""
+
+    async def list(self, conversation: ConversationKey) -> Sequence[Job]: ...
+    async def cancel(self, conversation: ConversationKey, job_id: JobId) -> JobStatus | None: ...
+
+
+class UnknownJob(Exception):
+    """No job of this name is registered; see ``JOBS``."""
+
+
+class Jobs:
+    """Jobs of the user whose turn it is, in this conversation; nobody sees anybody else's."""
+
+    def __init__(self, records: JobRecords, names: Container[str]) -> None:
+        self._records = records
+        self._names = names
+
+    def start(self, context: TurnContext, name: str, arguments: dict[str, Any], *, asked: str) -> JobRequest:
+        """Start a job when this turn commits; a turn that fails starts none. ``asked`` is quoted in the answer.
+
+        ``arguments`` are JSON values. Raises :class:`UnknownJob`.
+        """
+        if name not in self._names:
+            raise UnknownJob(f"No job is called {name!r}; the modules in JOBS register none of that name.")
+        turn = turn_of(context)
+        turn.jobs_started += 1
+        turn.fields["jobs"] = str(turn.jobs_started)
+        request = JobRequest(
+            id=JobId(_derived("job", turn, turn.jobs_started)),
+            number=turn.jobs_started,
+            name=name,
+            arguments=arguments,
+            asked=asked,
+            owner=turn.user or "",
+        )
+        turn.effects.append(Submit(job=request))
+        return request
+
+    async def list(self, context: TurnContext) -> list[Job]:
+        """The user's jobs, oldest first."""
+        turn = turn_of(context)
+        return [job for job in await self._records.list(turn.conversation) if job.owner == (turn.user or "")]
+
+    async def find(self, context: TurnContext, number: int) -> Job | None:
+        return next((job for job in await self.list(context) if job.number == number), None)
+
+    async def cancel(self, context: TurnContext, number: int) -> Job | None:
+        """Stop the user's job ``number``. Answers it with the status it had: a final one was left alone;
+        ``waiting`` is cancelled now, ``running`` within a second or so. None if there is no such job."""
+        job = await self.find(context, number)
+        if job is not None and not job.status.final:
+            status = await self._records.cancel(turn_of(context).conversation, job.id)
+            return replace(job, status=job.status if status is None else status)
+        return job
+
+
+class Services:
+    """Handed to the root dialog. ``jobs``: see :class:`Jobs`."""
+
+    def __init__(self, jobs: Jobs, content_of: ContentOf) -> None:
+        self.jobs = jobs
+        self._content_of = content_of
+
+    def remind(self, context: TurnContext, text: str, wait: timedelta) -> NotificationId:
+        """Have this conversation told ``text`` after ``wait``, when the user is free; effective when the turn commits."""
+        turn = turn_of(context)
+        notification = Notification(
+            id=NotificationId(_derived("ntf", turn, len(turn.effects))),
+            content=Content(activity={"type": "message", "text": text}),
+            created_at=turn.at,
+            send_at=turn.at + wait,
+            expires_at=turn.at + wait + RETENTION,
+            mode=Mode.RESUME,
+            category="reminder",
+        )
+        turn.effects.append(Notify(notification=notification))
+        return notification.id
+
+    async def inbox(self, context: TurnContext) -> Kept:
+        """What waits for the user here, and what was told lately."""
+        return await kept(context, self._content_of)
+
+
+def _derived(prefix: str, turn: Turn, number: int) -> str:
+    """The same turn gives the same ids when it is run again."""
+    return derived_id(prefix, turn.conversation, turn.activity_id or turn.token, str(number))

@@ -1,0 +1,91 @@
+"""Everything that is said in the chat, in one place. English is the first language; others override it by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from domain.job import Job, JobStatus
+
+ENGLISH: Mapping[str, str] = {
+    "welcome": (
+        "Hi! I am a bot that can compute things for you and tell you when they are done, without "
+        "talking over you. You see this because you (or your team) added me. "
+        "Try `compute factor 600851475143`, or say `help`."
+    ),
+    "echo": "You sent: {text}",
+    "help": (
+        "Here is what I can do:\n"
+        "- `compute factor 600851475143`, `compute pi 10000`, `compute primes 5000000`: I work on it and tell you\n"
+        "- `jobs`: what I am working on for you; `cancel job 2`: stop one\n"
+        "- `remind me in 10 seconds to stretch`\n"
+        "- `report`: a short form, so that there is something to be busy with; `cancel` leaves it\n"
+        "- `inbox`: what is waiting for you, and what I told you lately"
+    ),
+    "job_started": (
+        "I am working on it: job {number}, `{asked}`. I will tell you when it is done; "
+        "go on with anything else. (`cancel job {number}` stops it.)"
+    ),
+    "job_unknown_kind": "I can compute `factor N`, `pi DIGITS` and `primes BELOW`. Try `compute factor 600851475143`.",
+    "job_answer": "You asked: {asked}\n\n{result}",
+    "job_failed": "You asked: {asked}\n\nI am sorry, that did not work: {reason}",
+    "job_failed_generic": "something went wrong while I was working on it. Please try again later.",
+    "jobs_none": "You have no jobs. Start one with `compute factor 600851475143`.",
+    "jobs_title": "Your jobs:",
+    "jobs_line": "- job {number}: `{asked}`, {status}{progress}",
+    "job_cancelled": "Job {number} is cancelled.",
+    "job_cancelling": "I am stopping job {number}.",
+    "job_over": "Job {number} is already {status}.",
+    "job_not_found": "You have no job {number}. `jobs` lists yours.",
+    "reminder_set": "I will remind you in {wait}: {text}",
+    "reminder": "Reminder: {text}",
+    "reminder_how": "Tell me when and what, such as `remind me in 10 seconds to stretch`.",
+    "reminder_range": "I can remind you between one second and 30 days from now.",
+    "nothing_to_cancel": "There is nothing to cancel.",
+    "form_left": "All right, I dropped the form.",
+    "report_severity": "How severe is it?",
+    "report_severity_again": "Please choose one of low, medium or high. How severe is it?",
+    "report_count": "How many people are affected?",
+    "report_count_again": "Please give a whole number from 1 to 100000. How many people are affected?",
+    "report_what": "What happened?",
+    "report_confirm": "File this report: {severity}, {count} affected, “{what}”?",
+    "report_done": "Thank you, the report is filed: {severity}, {count} affected, “{what}”.",
+    "report_dropped": "All right, I did not file it.",
+    "inbox_empty": "Nothing is waiting for you, and there is nothing I told you lately.",
+    "inbox_waiting": "Waiting for you:",
+    "inbox_recent": "What I told you lately:",
+    "inbox_line": "- {summary}",
+    "inbox_line_dated": "- {when}: {summary}",
+    "digest": "{count} things arrived for you:",
+    "digest_urgent": "(urgent) ",
+    "digest_open": "Open {number}",
+    "digest_gone": "I no longer have that one.",
+    "apology": "I am sorry, something went wrong on my side. Please try again. (Reference: {reference})",
+    "card_reason": "Why you see this: {reason}",
+    "card_source": "From: {source}",
+    "status_waiting": "waiting",
+    "status_running": "running",
+    "status_done": "done",
+    "status_failed": "failed",
+    "status_cancelled": "cancelled",
+}
+
+CATALOGUE: Mapping[str, Mapping[str, str]] = {"en": ENGLISH}
+
+
+def say(key: str, locale: str | None = None, **values: object) -> str:
+    """The text ``key`` in the language of ``locale`` (a BCP 47 tag), in English where there is none."""
+    language = (locale or "en").split("-")[0].lower()
+    text = CATALOGUE.get(language, ENGLISH).get(key) or ENGLISH[key]
+    return text.format(**values) if values else text
+
+
+def job_answer(job: Job, locale: str | None = None) -> str:
+    """What a user is told of a job of theirs that is over; it quotes what they asked."""
+    if job.status is JobStatus.DONE:
+        return say("job_answer", locale, asked=job.asked, result=job.result or "")
+    reason = job.result or say("job_failed_generic", locale)
+    return say("job_failed", locale, asked=job.asked, reason=reason)
+
+
+def apology(reference: str, locale: str | None = None) -> str:
+    return say("apology", locale, reference=reference)

@@ -1,0 +1,141 @@
+"""Effects: what a turn has committed but not yet carried out. Together they are the outbox, in order.
+
+Each can be carried out again without harm, except a send; what happens to one of those whose outcome is
+not known is in ``domain.sending``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, assert_never
+
+from domain.delivery import Delivery, StatusReport
+from domain.ids import ConversationKey
+from domain.job import JobRequest
+from domain.notification import Json, Notification
+
+
+class Operation(StrEnum):
+    SEND = "send"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send:
+    """An activity for the channel, as JSON of the activity schema.
+
+    ``provisional`` is the id that the turn was given for it (or, for an update or delete, the id it named).
+    ``shows`` are the deliveries that are delivered with it. ``attempts`` counts the sends that failed,
+    ``doubtful`` whether one of them may have been accepted all the same.
+    """
+
+    operation: Operation
+    provisional: str
+    activity: Json
+    service_url: str
+    shows: tuple[Delivery, ...] = ()
+    attempts: int = 0
+    doubtful: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    """A job to be started."""
+
+    job: JobRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """A notification that the turn itself addresses to its conversation (a reminder)."""
+
+    notification: Notification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A delivery's change of status, to be recorded."""
+
+    report: StatusReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The conversation, to be entered in the indexes under these ids."""
+
+    conversation: ConversationKey
+    users: tuple[str, ...]
+    aad_objects: tuple[str, ...]
+
+
+Effect = Send | Submit | Notify | Report | Index
+
+
+def effect_to_json(effect: Effect) -> Json:
+    match effect:
+        case Send():
+            body: Json = {
+                "kind": "send",
+                "operation": effect.operation.value,
+                "provisional": effect.provisional,
+                "activity": effect.activity,
+                "serviceUrl": effect.service_url,
+            }
+            if effect.shows:
+                body["shows"] = [_without_content(delivery) for delivery in effect.shows]
+            if effect.attempts:
+                body["attempts"] = effect.attempts
+            if effect.doubtful:
+                body["doubtful"] = True
+            return body
+        case Submit():
+            return {"kind": "submit", "job": effect.job.to_json()}
+        case Notify():
+            return {"kind": "notify", "notification": effect.notification.to_json()}
+        case Report():
+            return {"kind": "report", "report": effect.report.to_json()}
+        case Index():
+            return {
+                "kind": "index",
+                "conversation": effect.conversation,
+                "users": list(effect.users),
+                "aadObjects": list(effect.aad_objects),
+            }
+    assert_never(effect)
+
+
+def effect_from_json(body: dict[str, Any]) -> Effect:
+    match body["kind"]:
+        case "send":
+            return Send(
+                operation=Operation(body["operation"]),
+                provisional=body["provisional"],
+                activity=body["activity"],
+                service_url=body["serviceUrl"],
+                shows=tuple(Delivery.from_json(delivery) for delivery in body.get("shows", ())),
+                attempts=body.get("attempts", 0),
+                doubtful=body.get("doubtful", False),
+            )
+        case "submit":
+            return Submit(job=JobRequest(**body["job"]))
+        case "notify":
+            return Notify(notification=Notification.from_json(body["notification"]))
+        case "report":
+            return Report(report=StatusReport.from_json(body["report"]))
+        case "index":
+            return Index(
+                conversation=ConversationKey(body["conversation"]),
+                users=tuple(body["users"]),
+                aad_objects=tuple(body["aadObjects"]),
+            )
+        case kind:
+            raise ValueError(f"unknown effect {kind!r}")
+
+
+def _without_content(delivery: Delivery) -> Json:
+    """What a report needs of a delivery: its content is in the activity already."""
+    body = delivery.to_json()
+    body.pop("content", None)
+    return body

@@ -1,0 +1,31 @@
+"""Errors whose message tells the reader what to do."""
+
+from __future__ import annotations
+
+
+class AsideError(Exception):
+    """The root of this project's own errors."""
+
+
+class UndecodableState(AsideError):
+    """Stored state that this process cannot read: made by newer code, or by a class that is gone or not allowed."""
+
+
+class UnstorableState(AsideError):
+    """A value that a dialog put into state and that cannot be stored."""
+
+
+class StoreUnavailable(AsideError):
+    """The store cannot be reached or refuses writes; try again after ``retry_after`` seconds."""
+
+    def __init__(self, reason: str, retry_after: int = 2) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class LeaseLost(AsideError):
+    """Another process took over the conversation; this turn must neither commit nor send."""
+
+
+class ServiceUrlNotAllowed(AsideError):
+    """An activity was to be sent to a host that ``SERVICE_URL_ALLOW`` does not list."""

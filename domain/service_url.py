@@ -1,0 +1,56 @@
+"""Which service URLs activities, and with them the bot's token, may be sent to."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from domain.errors import ServiceUrlNotAllowed
+
+LOCAL_CHANNEL = "urn:aside:devchannel"
+"""The service URL of the local development channel: its activities never leave the service."""
+
+
+class ServiceUrls:
+    """An allow-list: origins (``https://host[:port]``, port ``*`` for any), hosts, or ``*.suffix`` for a
+    host's subdomains. A host without a scheme allows https only."""
+
+    def __init__(self, allowed: tuple[str, ...], *, local_channel: bool) -> None:
+        self._allowed = tuple(entry.lower().rstrip("/") for entry in allowed)
+        self._local_channel = local_channel
+        self._known: dict[str, bool] = {}
+
+    def check(self, service_url: str) -> None:
+        """Raises :class:`ServiceUrlNotAllowed`."""
+        verdict = self._known.get(service_url)
+        if verdict is None:
+            verdict = self._allows(service_url)
+            if len(self._known) < 1000:
+                self._known[service_url] = verdict
+        if not verdict:
+            raise ServiceUrlNotAllowed(
+                f"The service URL {service_url[:200]!r} is not among those that activities may be sent to; "
+                "if it is a channel you trust, add its host to SERVICE_URL_ALLOW."
+            )
+
+    def _allows(self, service_url: str) -> bool:
+        if service_url == LOCAL_CHANNEL:
+            return self._local_channel
+        try:
+            url = urlsplit(service_url)
+            host, port = (url.hostname or "").lower(), url.port
+        except ValueError:
+            return False
+        if url.scheme not in ("http", "https") or not host or url.username or url.password:
+            return False
+        origin = f"{url.scheme}://[{host}]" if ":" in host else f"{url.scheme}://{host}"
+        return any(_matches(entry, url.scheme, host, origin, port) for entry in self._allowed)
+
+
+def _matches(entry: str, scheme: str, host: str, origin: str, port: int | None) -> bool:
+    if "://" in entry:
+        return entry in (f"{origin}:*", origin if port is None else f"{origin}:{port}")
+    if scheme != "https":
+        return False
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    return host == entry

@@ -1,0 +1,1 @@
+"""Jobs: which there are, who runs them, and the ones that ship."""

@@ -1,0 +1,1 @@
+"""Everything that touches the store. Nothing above this package spells a key or sends a command."""

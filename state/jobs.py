@@ -1,0 +1,408 @@
+"""Jobs: their records, who runs them, and the answer that is mailed in the script that ends them.
+
+A run of a job holds a *fence*, a number that only grows; whoever writes about a running job shows it, and a
+worker that was taken over finds that its number is old. ``starts`` counts the runs since an attempt last
+ended in an orderly way, so that a job that kills its workers is not handed out for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from domain.clock import Clock, from_ms, system_clock, to_ms
+from domain.delivery import Delivery, Status
+from domain.ids import ConversationKey, JobId
+from domain.job import Job, JobRequest, JobStatus
+from state import keys
+from state.store import Argument, Command, Script, Store, scripted
+from state.turns import encode_mail
+from state.work import Work
+
+UNFINISHED_TTL = 31 * keys.DAY
+"""How long a job that nobody works on is kept; every sign of life starts it anew."""
+INDEX_TTL = UNFINISHED_TTL + keys.JOB_TTL
+
+_NOW = "local t = redis.call('TIME'); local now = math.floor(t[1] * 1000 + t[2] / 1000)\n"
+
+_CANCELLED = """
+local function cancelled(at, ttl)
+  redis.call('HSET', KEYS[1], 'status', 'cancelled', 'finished', at)
+  redis.call('HDEL', KEYS[1], 'lease', 'worker', 'cancel')
+  redis.call('EXPIRE', KEYS[1], ttl)
+end
+"""
+
+# KEYS job jobs | id, number, body, now, ttl -> {1 if new, status, created}
+_SUBMIT = Script(
+    """
+local new = redis.call('HSETNX', KEYS[1], 'body', ARGV[3])
+if new == 1 then
+  redis.call('HSET', KEYS[1], 'status', 'waiting', 'attempt', 1, 'created', ARGV[4])
+  redis.call('EXPIRE', KEYS[1], ARGV[5])
+  redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+  redis.call('EXPIRE', KEYS[2], ARGV[5])
+end
+return {new, redis.call('HGET', KEYS[1], 'status'), redis.call('HGET', KEYS[1], 'created')}
+"""
+)
+
+# KEYS job jobs | worker, lease in ms, now, ttl, ttl when final
+# -> {'run', field, value...}, {'busy', ms} or {'over', status}
+_START = Script(
+    _NOW
+    + _CANCELLED
+    + """
+local h = redis.call('HMGET', KEYS[1], 'status', 'cancel', 'worker', 'lease')
+if h[1] ~= 'waiting' and h[1] ~= 'running' then return {'over', h[1] or ''} end
+if h[1] == 'running' then
+  if h[3] ~= ARGV[1] and tonumber(h[4]) > now then return {'busy', tonumber(h[4]) - now} end
+  if h[2] then cancelled(ARGV[3], ARGV[5]); return {'over', 'cancelled'} end
+end
+if h[3] ~= ARGV[1] then
+  redis.call('HINCRBY', KEYS[1], 'fence', 1)
+  redis.call('HINCRBY', KEYS[1], 'starts', 1)
+  redis.call('HDEL', KEYS[1], 'progress', 'note')
+  redis.call('HSET', KEYS[1], 'status', 'running', 'worker', ARGV[1], 'started', ARGV[3],
+    'lease', string.format('%.0f', now + ARGV[2]))
+  redis.call('EXPIRE', KEYS[1], ARGV[4]); redis.call('EXPIRE', KEYS[2], ARGV[4])
+end
+local out = redis.call('HGETALL', KEYS[1])
+table.insert(out, 1, 'run')
+return out
+"""
+)
+
+# KEYS job jobs mailbox mailed
+# | fence, status, result, error, now, ttl when final, ttl of the list, delivery id, mail, ttl of mailed ids
+# -> 1, or 0 if the fence is old. What is absent is ''.
+_FINISH = Script(
+    """
+local ending = ARGV[1] .. ':' .. ARGV[2]
+local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'ended', 'cancel')
+if h[3] == ending then return 1 end
+if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
+local status = h[4] and 'cancelled' or ARGV[2]
+redis.call('HSET', KEYS[1], 'status', status, 'finished', ARGV[5], 'ended', ending)
+redis.call('HDEL', KEYS[1], 'lease', 'worker', 'cancel', 'error', 'note')
+if status ~= 'cancelled' then
+  if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'result', ARGV[3]) end
+  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[4]) end
+  if status == 'done' then redis.call('HSET', KEYS[1], 'progress', 1) end
+  if ARGV[8] ~= '' then
+    redis.call('HSET', KEYS[1], 'answer', 'pending')
+    if redis.call('SADD', KEYS[4], ARGV[8]) == 1 then
+      redis.call('HSET', KEYS[3], ARGV[8], ARGV[9])
+      redis.call('EXPIRE', KEYS[4], ARGV[10])
+    end
+  end
+end
+redis.call('EXPIRE', KEYS[1], ARGV[6]); redis.call('EXPIRE', KEYS[2], ARGV[7])
+return 1
+"""
+)
+
+# KEYS job | fence, attempts to add (1: it failed, 0: it was given back unharmed), error or '', now, ttl when final
+# -> 1, or 0 if the fence is old
+_AGAIN = Script(
+    _CANCELLED
+    + """
+local ending = ARGV[1] .. ':again'
+local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'ended', 'cancel')
+if h[3] == ending then return 1 end
+if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'status', 'waiting', 'starts', 0, 'ended', ending)
+redis.call('HINCRBY', KEYS[1], 'attempt', ARGV[2])
+redis.call('HDEL', KEYS[1], 'lease', 'worker', 'progress', 'note')
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
+if h[4] then cancelled(ARGV[4], ARGV[5]) end
+return 1
+"""
+)
+
+# KEYS job | fence, lease in ms, ttl -> 'lost', 'cancel' or 'ok'
+_RENEW = Script(
+    _NOW
+    + """
+local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
+if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 'lost' end
+redis.call('HSET', KEYS[1], 'lease', string.format('%.0f', now + ARGV[2]))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return h[3] and 'cancel' or 'ok'
+"""
+)
+
+# KEYS job | fence, share, note -> 1, or 0 if the fence is old
+_PROGRESS = Script(
+    """
+local h = redis.call('HMGET', KEYS[1], 'status', 'fence')
+if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'note', ARGV[3])
+return 1
+"""
+)
+
+# KEYS job | now, ttl when final -> status, or '' if unknown
+_CANCEL = Script(
+    _NOW
+    + _CANCELLED
+    + """
+local h = redis.call('HMGET', KEYS[1], 'status', 'lease')
+if h[1] == 'waiting' or (h[1] == 'running' and tonumber(h[2]) < now) then
+  cancelled(ARGV[1], ARGV[2])
+  return 'cancelled'
+end
+if h[1] == 'running' then redis.call('HSET', KEYS[1], 'cancel', 1) end
+return h[1] or ''
+"""
+)
+
+# KEYS job | status
+_REPORT = Script(
+    "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'answer', ARGV[1]) end return 1"
+)
+
+Jobs = list[Job]
+Arguments = list[Argument]
+
+
+class Hold(StrEnum):
+    """What a renewal finds."""
+
+    OK = "ok"
+    CANCEL = "cancel"
+    """Still held, and the user wants it stopped."""
+    LOST = "lost"
+    """Taken over, ended or forgotten: say nothing about it any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A job in a worker's hand. ``crashes`` counts the runs before this one that ended without a word."""
+
+    job: Job
+    fence: int
+    crashes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Busy:
+    """Another worker runs the job and its lease lasts ``seconds`` more."""
+
+    seconds: float
+
+
+class JobStore:
+    """The records of jobs. Every call may be repeated without harm and raises ``StoreUnavailable``."""
+
+    def __init__(self, store: Store, *, jobs: Work, conversations: Work, clock: Clock = system_clock) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._conversations = conversations
+        self._clock = clock
+
+    async def submit(self, conversation: ConversationKey, request: JobRequest) -> bool:
+        """Record a job and have it run. False, and nothing changes, if it was submitted before."""
+        names = [keys.job(conversation, request.id), keys.jobs(conversation)]
+        body = json.dumps(request.to_json(), separators=(",", ":"))
+        args: Arguments = [request.id, request.number, body, self._now(), UNFINISHED_TTL]
+        new, status, created = await self._store.call(_SUBMIT, names, args)
+        member = work_member(conversation, request.id)
+        await self._store.sequence(
+            Command(("SET", keys.job_index(request.id), conversation, "EX", INDEX_TTL)),
+            Command(("ZADD", keys.recent_jobs(), "NX", int(created), member)),
+            Command(("ZREMRANGEBYRANK", keys.recent_jobs(), 0, -keys.RECENT_JOBS - 1)),
+        )
+        if status == b"waiting":
+            await self._jobs.wake(member)
+        return bool(new)
+
+    async def start(
+        self, conversation: ConversationKey, job_id: JobId, worker: str, *, lease: float
+    ) -> Started | Busy | None:
+        """Take a job in hand for ``lease`` seconds; None if there is nothing to run.
+
+        ``worker`` is unique to this run: a repetition under the same name is the same run, not a crash.
+        """
+        names = [keys.job(conversation, job_id), keys.jobs(conversation)]
+        args: Arguments = [worker, round(lease * 1000), self._now(), UNFINISHED_TTL, keys.JOB_TTL]
+        kind, *rest = await self._store.call(_START, names, args)
+        if kind == b"busy":
+            return Busy(seconds=rest[0] / 1000)
+        if kind == b"over":
+            if rest[0] in (b"done", b"failed"):
+                # Its worker may have died between mailing the answer and saying so.
+                await self._conversations.wake(conversation)
+            return None
+        fields = dict(zip(rest[::2], rest[1::2], strict=True))
+        job = _job(conversation, fields)
+        return Started(job=job, fence=int(fields[b"fence"]), crashes=int(fields[b"starts"]) - 1)
+
+    async def finish(
+        self,
+        conversation: ConversationKey,
+        job_id: JobId,
+        fence: int,
+        outcome: JobStatus,
+        *,
+        result: str | None = None,
+        error: str | None = None,
+        answer: Delivery | None = None,
+    ) -> bool:
+        """End a job and mail its answer. False, and nothing changes, if the fence is old.
+
+        A job whose cancelling was asked for meanwhile ends as cancelled, without an answer.
+        """
+        names = [
+            keys.job(conversation, job_id),
+            keys.jobs(conversation),
+            keys.mailbox(conversation),
+            keys.mail_ids(conversation),
+        ]
+        args: Arguments = [fence, outcome.value, result or "", error or "", self._now(), keys.JOB_TTL, UNFINISHED_TTL]
+        args += [answer.id, encode_mail(answer)] if answer else ["", ""]
+        args.append(keys.MAIL_IDS_TTL)
+        if not await self._store.call(_FINISH, names, args):
+            return False
+        if answer:
+            await self._conversations.wake(conversation)
+        return True
+
+    async def retry(self, conversation: ConversationKey, job_id: JobId, fence: int, error: str) -> bool:
+        """An attempt failed and another is to follow. False if the fence is old."""
+        return await self._again(conversation, job_id, fence, 1, error)
+
+    async def release(self, conversation: ConversationKey, job_id: JobId, fence: int) -> bool:
+        """Give a job back unharmed: neither a failed attempt nor a crash. False if the fence is old."""
+        return await self._again(conversation, job_id, fence, 0, "")
+
+    async def _again(self, conversation: ConversationKey, job_id: JobId, fence: int, failed: int, error: str) -> bool:
+        args: Arguments = [fence, failed, error, self._now(), keys.JOB_TTL]
+        return bool(await self._store.call(_AGAIN, [keys.job(conversation, job_id)], args))
+
+    async def renew(self, held: Sequence[tuple[ConversationKey, JobId, int]], *, lease: float) -> Sequence[Hold]:
+        """Keep jobs in hand for another lease; each is a conversation, an id and a fence."""
+        args = (round(lease * 1000), UNFINISHED_TTL)
+        calls = (self._store.call(_RENEW, [keys.job(key, job_id)], [fence, *args]) for key, job_id, fence in held)
+        return [Hold(answer.decode()) for answer in await asyncio.gather(*calls)]
+
+    async def progress(
+        self, conversation: ConversationKey, job_id: JobId, fence: int, share: float, note: str = ""
+    ) -> bool:
+        """Record how far a run is, from 0 to 1. False if the fence is old."""
+        return bool(await self._store.call(_PROGRESS, [keys.job(conversation, job_id)], [fence, share, note]))
+
+    async def cancel(self, conversation: ConversationKey, job_id: JobId) -> JobStatus | None:
+        """The status afterwards: ``running`` while a worker has yet to stop it; None for an unknown job."""
+        status = await self._store.call(_CANCEL, [keys.job(conversation, job_id)], [self._now(), keys.JOB_TTL])
+        return JobStatus(status.decode()) if status else None
+
+    async def report_answer(self, conversation: ConversationKey, job_id: JobId, status: Status | str) -> None:
+        """Record where the delivery of the answer stands."""
+        await self._store.sequence(self.reporting_answer(conversation, job_id, status))
+
+    @staticmethod
+    def reporting_answer(conversation: ConversationKey, job_id: JobId, status: Status | str) -> Command:
+        """The command of :meth:`report_answer`, to leave together with others."""
+        return scripted(_REPORT, [keys.job(conversation, job_id)], [str(status)])
+
+    async def get(self, conversation: ConversationKey, job_id: JobId) -> Job | None:
+        (job,) = await self._read([(conversation, job_id)])
+        return job
+
+    async def find(self, job_id: JobId) -> Job | None:
+        """A job by its id alone."""
+        conversation = await self._store.run("GET", keys.job_index(job_id))
+        return await self.get(ConversationKey(conversation.decode()), job_id) if conversation else None
+
+    async def recent(self, limit: int, cursor: str | None = None) -> tuple[Jobs, str | None]:
+        """Jobs of all conversations, newest first, and the cursor of the next page (None on the last).
+
+        A page holds fewer than ``limit`` where jobs have gone. Raises ``ValueError`` for a cursor that is none.
+        """
+        top, _, seen = (cursor or "+inf.0").partition(".")
+        offset = int(seen)
+        bound = top if top == "+inf" else str(int(top))
+        command = ("ZREVRANGEBYSCORE", keys.recent_jobs(), bound, "-inf", "WITHSCORES", "LIMIT", offset, limit)
+        flat = _pairs(await self._store.run(*command))
+        found = await self._read([parse_work_member(member) for member, _ in flat])
+        gone = [member for (member, _), job in zip(flat, found, strict=True) if job is None]
+        if gone:
+            await self._store.run("ZREM", keys.recent_jobs(), *gone)
+        following = None
+        if len(flat) == limit:
+            last = flat[-1][1]
+            # Jobs of the same millisecond: so many of them have been seen, on this page or those before it.
+            same = sum(score == last for (_, score), job in zip(flat, found, strict=True) if job is not None)
+            following = f"{last}.{same + (offset if str(last) == top else 0)}"
+        return [job for job in found if job is not None], following
+
+    async def forget(self, conversation: ConversationKey, owner: str | None = None) -> None:
+        """Delete a conversation's jobs, or those of one user in it; what runs is stopped by its worker."""
+        for job in await self.list(conversation):
+            if owner is None or job.owner == owner:
+                await self._store.sequence(
+                    Command(("DEL", keys.job(conversation, job.id))),
+                    Command(("ZREM", keys.jobs(conversation), job.id)),
+                    Command(("DEL", keys.job_index(job.id))),
+                    Command(("ZREM", keys.recent_jobs(), work_member(conversation, job.id))),
+                )
+
+    async def list(self, conversation: ConversationKey) -> Jobs:
+        """A conversation's jobs, oldest first."""
+        ids = [JobId(job_id.decode()) for job_id in await self._store.run("ZRANGE", keys.jobs(conversation), 0, -1)]
+        found = await self._read([(conversation, job_id) for job_id in ids])
+        gone = [job_id for job_id, job in zip(ids, found, strict=True) if job is None]
+        if gone:
+            await self._store.run("ZREM", keys.jobs(conversation), *gone)
+        return [job for job in found if job is not None]
+
+    async def _read(self, wanted: Sequence[tuple[ConversationKey, JobId]]) -> Sequence[Job | None]:
+        replies = await self._store.sequence(*(Command(("HGETALL", keys.job(key, job_id))) for key, job_id in wanted))
+        return [_job(key, _fields(reply)) if reply else None for (key, _), reply in zip(wanted, replies, strict=True)]
+
+    def _now(self) -> int:
+        return to_ms(self._clock())
+
+
+def work_member(conversation: ConversationKey, job_id: JobId) -> str:
+    """A job as a member of the ``jobs`` work."""
+    return f"{conversation}\n{job_id}"
+
+
+def parse_work_member(member: str) -> tuple[ConversationKey, JobId]:
+    conversation, _, job_id = member.rpartition("\n")
+    return ConversationKey(conversation), JobId(job_id)
+
+
+def _pairs(reply: Any) -> Sequence[tuple[str, int]]:
+    if reply and isinstance(reply[0], list | tuple):
+        return [(member.decode(), int(score)) for member, score in reply]
+    return [(member.decode(), int(float(score))) for member, score in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _fields(reply: Any) -> dict[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _job(conversation: ConversationKey, fields: dict[bytes, bytes]) -> Job:
+    text = {name.decode(): value.decode() for name, value in fields.items()}
+    moments = {name: from_ms(int(text[name])) for name in ("created", "started", "finished") if name in text}
+    return Job(
+        **json.loads(text["body"]),
+        conversation=conversation,
+        status=JobStatus(text["status"]),
+        created_at=moments["created"],
+        attempt=int(text["attempt"]),
+        progress=float(text["progress"]) if "progress" in text else None,
+        note=text.get("note") or None,
+        result=text.get("result"),
+        error=text.get("error"),
+        started_at=moments.get("started"),
+        finished_at=moments.get("finished"),
+        answer=text.get("answer"),
+    )

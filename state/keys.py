@@ -1,0 +1,169 @@
+"""The one place that spells keys and lifetimes.
+
+All keys of one conversation carry the conversation as their hash tag, so that one script may touch
+them together on a cluster as well. Lifetimes are in seconds.
+"""
+
+from __future__ import annotations
+
+from domain.ids import ConversationKey, JobId, NotificationId, UserKey
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+ACTIVITY_IDS_TTL = 10 * MINUTE
+"""How long a conversation remembers the activity ids it has processed (the channel resends within seconds)."""
+MAIL_IDS_TTL = HOUR
+"""How long a mailbox remembers what was put into it, so that a fan-out that is repeated puts nothing twice."""
+SENT_IDS_TTL = 30 * DAY
+"""How long an activity that was sent can be updated or deleted by the id that its turn was given."""
+SENT_IDS_KEPT = 200
+"""Of how many activities a conversation remembers that."""
+NOTIFICATION_TTL = 31 * DAY
+"""A day longer than a notification can wait: see ``RETENTION`` in ``state.notifications``."""
+IDEMPOTENCY_TTL = DAY
+JOB_TTL = 7 * DAY
+"""How long a finished job can be looked up."""
+UNKNOWN_CONVERSATION_TTL = DAY
+"""How long a lock may linger on a conversation from which no turn was ever committed."""
+
+PERMANENT = (
+    "aside:{*}:c",  # a conversation's state, lock and record: until the user is forgotten
+    "aside:{*}:mail",  # deleted by the store when empty
+    "aside:{*}:out",  # deleted by the store when empty
+    "aside:{*}:u",  # a user's state
+    "aside:conversations",
+    "aside:by-user:*",
+    "aside:by-aad:*",
+    "aside:work:*",  # deleted by the store when empty
+    "aside:notifications",
+)
+"""Patterns of the keys that have no lifetime, each with its reason; every other key expires."""
+
+
+def _tag(name: str) -> str:
+    """``name`` as a hash tag: braces inside would end it early."""
+    return "{" + name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") + "}"
+
+
+def conversation(key: ConversationKey) -> str:
+    """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), and what the API shows of it."""
+    return f"aside:{_tag(key)}:c"
+
+
+def mailbox(key: ConversationKey) -> str:
+    """Hash: delivery id to delivery."""
+    return f"aside:{_tag(key)}:mail"
+
+
+def mail_ids(key: ConversationKey) -> str:
+    """Set: ids of what was put into the mailbox lately."""
+    return f"aside:{_tag(key)}:mailed"
+
+
+def outbox(key: ConversationKey) -> str:
+    """List: effects, oldest first."""
+    return f"aside:{_tag(key)}:out"
+
+
+def activity_ids(key: ConversationKey) -> str:
+    """Sorted set: ids of the activities processed lately, by time in milliseconds."""
+    return f"aside:{_tag(key)}:acts"
+
+
+def sent_ids(key: ConversationKey) -> str:
+    """Hash: the id a turn was given for an activity to the id the channel gave it."""
+    return f"aside:{_tag(key)}:ids"
+
+
+def sent_order(key: ConversationKey) -> str:
+    """List: the keys of ``sent_ids``, newest first."""
+    return f"aside:{_tag(key)}:idorder"
+
+
+def job(key: ConversationKey, job_id: JobId) -> str:
+    """Hash: a job's record."""
+    return f"aside:{_tag(key)}:job:{job_id}"
+
+
+def jobs(key: ConversationKey) -> str:
+    """Sorted set: job ids by number."""
+    return f"aside:{_tag(key)}:jobs"
+
+
+def user(key: UserKey) -> str:
+    """Hash: ``state``, ``version``."""
+    return f"aside:{_tag(key)}:u"
+
+
+def conversations() -> str:
+    """Sorted set, all scores 0: every known conversation, in lexical order."""
+    return "aside:conversations"
+
+
+def by_user(user_id: str) -> str:
+    """Set: conversations of a user id."""
+    return f"aside:by-user:{user_id}"
+
+
+def by_aad_object(aad_object_id: str) -> str:
+    return f"aside:by-aad:{aad_object_id}"
+
+
+def notification(notification_id: NotificationId) -> str:
+    """Hash: ``body``, ``fanout`` (progress), ``counts:*``."""
+    return f"aside:{_tag(notification_id)}:n"
+
+
+def recipients(notification_id: NotificationId) -> str:
+    """List: conversation keys that the fan-out has still to serve, for audiences that were listed."""
+    return f"aside:{_tag(notification_id)}:to"
+
+
+def deliveries(notification_id: NotificationId) -> str:
+    """Hash: recipient number to the delivery's last status."""
+    return f"aside:{_tag(notification_id)}:d"
+
+
+def notifications() -> str:
+    """Sorted set: notification ids by the time they were accepted, in milliseconds."""
+    return "aside:notifications"
+
+
+def idempotency(digest: str) -> str:
+    return f"aside:idempotency:{digest}"
+
+
+def work(queue: str) -> str:
+    """Sorted set: what is to be done, by the time in milliseconds at which it is due."""
+    return f"aside:work:{_tag(queue)}"
+
+
+def bell(queue: str) -> str:
+    """List of at most one element: rung when something became due."""
+    return f"aside:bell:{_tag(queue)}"
+
+
+BELL_TTL = MINUTE
+
+
+def job_index(job_id: JobId) -> str:
+    """String: the conversation of a job, for looking a job up by its id alone."""
+    return f"aside:job:{job_id}"
+
+
+def recent_jobs() -> str:
+    """Sorted set: ``conversation key``, newline, ``job id``, by the time of submission in milliseconds; trimmed to ``RECENT_JOBS``."""
+    return "aside:work:recent-jobs"
+
+
+RECENT_JOBS = 10_000
+
+
+def transcript(conversation_id: str) -> str:
+    """Stream: what was said in a conversation of the local development channel."""
+    return f"aside:devchannel:{conversation_id}"
+
+
+TRANSCRIPT_TTL = 7 * DAY

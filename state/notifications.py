@@ -1,0 +1,366 @@
+"""Notifications and what became of each delivery, for the sender; and the progress of their fan-out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from domain.clock import Clock, from_ms, to_ms
+from domain.delivery import Status, StatusReport
+from domain.ids import ConversationKey, NotificationId, new_id
+from domain.notification import Content, Json, Notification
+from state import keys
+from state.store import Command, Script, Store, scripted
+from state.work import Work
+
+RETENTION = timedelta(days=30)
+"""How long a notification waits at most, and so how long it is kept."""
+IN_PROGRESS = timedelta(seconds=30)
+"""How long a request with an idempotency key may take before another may carry on in its place."""
+PAGE = 500
+CACHED_CONTENTS = 1024
+
+# KEYS notification recipients | ttl, body, audience, total, recipients... -> 1 new | 0 known
+_ACCEPT = Script(
+    """
+if redis.call('HSETNX', KEYS[1], 'body', ARGV[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'audience', ARGV[3], 'total', ARGV[4], 'served', 0, 'after', '')
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+for i = 5, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+if #ARGV > 4 then redis.call('EXPIRE', KEYS[2], ARGV[1]) end
+return 1
+"""
+)
+
+# KEYS notification deliveries | ttl, first index, status, at ms, conversations... -> 1 entered | 0 were there already
+_ENTER = Script(
+    """
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
+for i = 5, #ARGV do
+  redis.call('HSET', KEYS[2], ARGV[2] + i - 5, ARGV[3] .. ' ' .. ARGV[i] .. '\\n{"at":' .. ARGV[4] .. '}')
+end
+redis.call('EXPIRE', KEYS[2], ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'count:' .. ARGV[3], #ARGV - 4)
+return 1
+"""
+)
+
+# KEYS notification deliveries | index, status, details, final statuses... -> 1 recorded | 0 it had ended already
+_REPORT = Script(
+    """
+local row = redis.call('HGET', KEYS[2], ARGV[1])
+if not row then return 0 end
+local before, conversation = string.match(row, '^(%S+) ([^\\n]*)')
+for i = 4, #ARGV do if before == ARGV[i] then return 0 end end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. conversation .. '\\n' .. ARGV[3])
+if before ~= ARGV[2] then
+  redis.call('HINCRBY', KEYS[1], 'count:' .. before, -1)
+  redis.call('HINCRBY', KEYS[1], 'count:' .. ARGV[2], 1)
+end
+return 1
+"""
+)
+
+# KEYS notification | served before, served, after -> 1 | 0 somebody else is ahead
+_ADVANCE = Script(
+    """
+if redis.call('HGET', KEYS[1], 'served') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'served', ARGV[2], 'after', ARGV[3])
+return 1
+"""
+)
+
+_FINAL = tuple(status.value for status in Status if status.final)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everyone:
+    """Every known conversation, or those of a channel."""
+
+    channel_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """These conversations."""
+
+    conversations: tuple[ConversationKey, ...]
+
+
+Audience = Everyone | Listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRow:
+    """What became of one delivery."""
+
+    index: int
+    conversation: ConversationKey
+    status: Status
+    at: datetime
+    attempts: int = 0
+    reason: str | None = None
+    activity_id: str | None = None
+    may_be_repeated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotificationRecord:
+    notification: Notification
+    recipients: int
+    served: int
+    counts: dict[Status, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a fan-out has come: ``served`` recipients, the last of them ``after``."""
+
+    notification: Notification
+    audience: Everyone | None
+    served: int
+    after: ConversationKey | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstAnswer:
+    """The answer that a request with this idempotency key was given."""
+
+    body: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reserved:
+    """The request may go on, under this id."""
+
+    id: NotificationId
+
+
+class InProgress(Exception):
+    """Another request with the same idempotency key has not been answered yet."""
+
+
+class KeyReused(Exception):
+    """The idempotency key was used with another body."""
+
+
+class Notifications:
+    """``fanout`` is the work of spreading notifications over mailboxes."""
+
+    def __init__(self, store: Store, fanout: Work, clock: Clock) -> None:
+        self._store = store
+        self._fanout = fanout
+        self._clock = clock
+        self._contents: OrderedDict[NotificationId, Content] = OrderedDict()
+
+    # ------------------------------------------------------------------ accepting
+
+    async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
+        """Record a notification and have it fanned out when its time has come. Repeating it changes nothing."""
+        nid = notification.id
+        listed = audience.conversations if isinstance(audience, Listed) else ()
+        described = {"listed": True} if isinstance(audience, Listed) else {"channelId": audience.channel_id}
+        ttl = keys.NOTIFICATION_TTL
+        body = orjson.dumps(notification.to_json())
+        await self._store.sequence(
+            scripted(
+                _ACCEPT,
+                [keys.notification(nid), keys.recipients(nid)],
+                [ttl, body, orjson.dumps(described), recipients, *listed],
+            ),
+            Command(("ZADD", keys.notifications(), to_ms(notification.created_at), nid)),
+        )
+        delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
+        await self._fanout.wake(nid, delay=max(0.0, delay))
+
+    async def reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
+        """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""
+        name = keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
+        digest = hashlib.sha256(body).hexdigest()
+        mine = {"id": new_id("ntf"), "digest": digest, "at": to_ms(self._clock()), "answer": None}
+        stored = await self._store.call(_RESERVE, [name], [orjson.dumps(mine), keys.IDEMPOTENCY_TTL])
+        entry = orjson.loads(stored) if stored else mine
+        if entry["digest"] != digest:
+            raise KeyReused
+        if entry["answer"] is not None:
+            return FirstAnswer(body=entry["answer"])
+        if entry["id"] != mine["id"] and to_ms(self._clock()) - entry["at"] < IN_PROGRESS / timedelta(milliseconds=1):
+            raise InProgress
+        return Reserved(id=NotificationId(entry["id"]))
+
+    async def answered(self, sender: str, key: str, body: bytes, nid: NotificationId, answer: Json) -> None:
+        """Remember the answer, for a repetition of the request."""
+        name = keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
+        digest = hashlib.sha256(body).hexdigest()
+        entry = {"id": nid, "digest": digest, "at": to_ms(self._clock()), "answer": answer}
+        await self._store.run("SET", name, orjson.dumps(entry), "EX", keys.IDEMPOTENCY_TTL)
+
+    async def abandon(self, sender: str, key: str) -> None:
+        """The request was refused: its idempotency key is free again."""
+        await self._store.run("DEL", keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest()))
+
+    # ------------------------------------------------------------------ fan-out
+
+    async def progress(self, nid: NotificationId) -> Progress | None:
+        values = await self._store.run("HMGET", keys.notification(nid), "body", "audience", "served", "after")
+        if values[0] is None:
+            return None
+        audience = orjson.loads(values[1])
+        return Progress(
+            notification=Notification.from_json(orjson.loads(values[0])),
+            audience=None if audience.get("listed") else Everyone(channel_id=audience["channelId"]),
+            served=int(values[2]),
+            after=ConversationKey(values[3].decode()) or None,
+        )
+
+    async def listed(self, nid: NotificationId, start: int, limit: int = PAGE) -> list[ConversationKey]:
+        members = await self._store.run("LRANGE", keys.recipients(nid), start, start + limit - 1)
+        return [ConversationKey(member.decode()) for member in members]
+
+    async def enter(
+        self, nid: NotificationId, start: int, conversations: Sequence[ConversationKey], status: Status
+    ) -> list[ConversationKey]:
+        """Enter deliveries ``start`` and following as ``status``.
+
+        Where an earlier attempt has entered them already, what it entered stands and is answered.
+        """
+        entered = await self._store.call(
+            _ENTER,
+            [keys.notification(nid), keys.deliveries(nid)],
+            [keys.NOTIFICATION_TTL, start, status.value, to_ms(self._clock()), *conversations],
+        )
+        if entered:
+            return list(conversations)
+        rows = await self._rows(nid, range(start, start + PAGE))
+        return [row.conversation for row in rows]
+
+    async def advance(self, nid: NotificationId, before: int, served: int, after: ConversationKey) -> bool:
+        return bool(await self._store.call(_ADVANCE, [keys.notification(nid)], [before, served, after]))
+
+    # ------------------------------------------------------------------ status
+
+    @staticmethod
+    def reporting(report: StatusReport) -> Command:
+        """The command that records a change of status; one that comes after the delivery's end changes nothing."""
+        assert report.notification is not None
+        details: Json = {"at": to_ms(report.at)}
+        if report.attempts:
+            details["attempts"] = report.attempts
+        if report.reason:
+            details["reason"] = report.reason
+        if report.activity_id:
+            details["activityId"] = report.activity_id
+        if report.may_be_repeated:
+            details["mayBeRepeated"] = True
+        return scripted(
+            _REPORT,
+            [keys.notification(report.notification), keys.deliveries(report.notification)],
+            [report.index, report.status.value, orjson.dumps(details), *_FINAL],
+        )
+
+    async def content(self, nid: NotificationId) -> Content | None:
+        """What a notification says; None once its record is gone."""
+        known = self._contents.get(nid)
+        if known is not None:
+            self._contents.move_to_end(nid)
+            return known
+        body = await self._store.run("HGET", keys.notification(nid), "body")
+        if body is None:
+            return None
+        content = Notification.from_json(orjson.loads(body)).content
+        self._contents[nid] = content
+        if len(self._contents) > CACHED_CONTENTS:
+            self._contents.popitem(last=False)
+        return content
+
+    async def get(self, nid: NotificationId) -> NotificationRecord | None:
+        return _record(await self._store.run("HGETALL", keys.notification(nid)))
+
+    async def deliveries(
+        self, nid: NotificationId, *, start: int = 0, limit: int = 100, status: Status | None = None
+    ) -> tuple[list[DeliveryRow], int | None]:
+        """Deliveries from recipient number ``start``, and where the next page starts, None at the end."""
+        found: list[DeliveryRow] = []
+        size = int(await self._store.run("HLEN", keys.deliveries(nid)))
+        while start < size:
+            rows = await self._rows(nid, range(start, min(size, start + PAGE)))
+            for row in rows:
+                if status is None or row.status is status:
+                    if len(found) == limit:
+                        return found, row.index
+                    found.append(row)
+            start += PAGE
+        return found, None
+
+    async def recent(
+        self, *, before: int | None = None, limit: int = 50
+    ) -> tuple[list[NotificationRecord], int | None]:
+        """Newest first, from rank ``before``; and the rank at which the next page starts, None at the end."""
+        start = before or 0
+        members = await self._store.run("ZREVRANGE", keys.notifications(), start, start + limit - 1)
+        rows = await self._store.sequence(
+            *(Command(("HGETALL", keys.notification(NotificationId(member.decode())))) for member in members)
+        )
+        gone = [member for member, row in zip(members, rows, strict=True) if not row]
+        if gone:
+            await self._store.run("ZREM", keys.notifications(), *gone)
+        records = [record for row in rows if (record := _record(row)) is not None]
+        return records, (start + limit - len(gone) if len(members) == limit else None)
+
+    async def _rows(self, nid: NotificationId, indexes: range) -> list[DeliveryRow]:
+        if not indexes:
+            return []
+        values = await self._store.run("HMGET", keys.deliveries(nid), *indexes)
+        return [_row(index, value) for index, value in zip(indexes, values, strict=True) if value is not None]
+
+
+# KEYS idempotency | entry, ttl -> the entry that was there before, or nil
+_RESERVE = Script(
+    """
+local before = redis.call('GET', KEYS[1])
+if before then return before end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return nil
+"""
+)
+
+
+def _record(values: list[bytes] | dict[bytes, bytes]) -> NotificationRecord | None:
+    fields: dict[bytes, bytes] = (
+        values if isinstance(values, dict) else dict(zip(values[::2], values[1::2], strict=True))
+    )
+    if b"body" not in fields:
+        return None
+    counts = {
+        Status(name.decode().removeprefix("count:")): int(value)
+        for name, value in fields.items()
+        if name.startswith(b"count:") and int(value)
+    }
+    return NotificationRecord(
+        notification=Notification.from_json(orjson.loads(fields[b"body"])),
+        recipients=int(fields[b"total"]),
+        served=int(fields[b"served"]),
+        counts=counts,
+    )
+
+
+def _row(index: int, value: bytes) -> DeliveryRow:
+    head, _, details = value.partition(b"\n")
+    status, _, conversation = head.decode().partition(" ")
+    body: dict[str, Any] = orjson.loads(details)
+    return DeliveryRow(
+        index=index,
+        conversation=ConversationKey(conversation),
+        status=Status(status),
+        at=from_ms(body["at"]),
+        attempts=body.get("attempts", 0),
+        reason=body.get("reason"),
+        activity_id=body.get("activityId"),
+        may_be_repeated=body.get("mayBeRepeated", False),
+    )

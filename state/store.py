@@ -1,0 +1,215 @@
+"""The connection to the store: one client, and calls that share round trips.
+
+Calls that are made while a round trip is under way leave together in the next one. Everything that
+is called this way can be repeated without harm (scripts recognise what they have done already), so a
+call whose connection broke is tried again before it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from domain.errors import StoreUnavailable
+
+log = logging.getLogger("aside.store")
+
+BATCH = 64
+"""Calls in one round trip at most: a longer one would hold up those behind it."""
+ROUND_TRIPS = 4
+"""Round trips under way at once."""
+TRIES = 4
+"""Attempts of a round trip whose connection breaks, 50 ms, 100 ms and 200 ms apart."""
+CONNECTIONS = 32
+BLOCK_SECONDS = 2
+"""Blocking reads return at least this often: the client's socket time-out is 5 s."""
+
+_CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, ConnectionError, TimeoutError)
+_REFUSALS = (OutOfMemoryError, ReadOnlyError)
+
+Argument = str | bytes | int | float
+
+
+class Script:
+    """A Lua script and the digest by which the server knows it."""
+
+    __slots__ = ("digest", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and the script it runs if it runs one."""
+
+    parts: tuple[Argument, ...]
+    script: Script | None = None
+
+    def with_source(self) -> tuple[Argument, ...]:
+        """The command in a form that needs no script to be known."""
+        return self.parts if self.script is None else ("EVAL", self.script.source, *self.parts[2:])
+
+
+def scripted(script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Command:
+    return Command(("EVALSHA", script.digest, len(keys), *keys, *args), script)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Commands that stay together and in order, and who waits for their results."""
+
+    commands: list[Command]
+    future: asyncio.Future[list[Any]]
+
+    def resolve(self, results: deque[Any]) -> None:
+        mine = [results.popleft() for _ in self.commands]
+        if self.future.done():
+            return
+        error = next((result for result in mine if isinstance(result, Exception)), None)
+        if isinstance(error, _REFUSALS):
+            self.future.set_exception(StoreUnavailable(f"The store refuses to write: {error}"))
+        elif error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(mine)
+
+
+class Store:
+    """Typed modules in this package are written on top of :meth:`call` and :meth:`run`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.round_trips = 0
+        self._queue: list[_Group] = []
+        self._flushes: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def connect(cls, url: str) -> Store:
+        """A store at ``redis://``, ``rediss://`` or ``unix://``; ``memory://`` for one that ends with the process.
+
+        Connects on first use.
+        """
+        if url.startswith("memory://"):
+            from fakeredis import FakeAsyncRedis, FakeServer
+
+            return cls(FakeAsyncRedis(server=FakeServer(), protocol=2))
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=10,
+            socket_timeout=5,
+            socket_connect_timeout=5,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        return cls(Redis(connection_pool=pool))
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+        """Run a script that may be repeated. Raises :class:`StoreUnavailable`."""
+        return (await self._submit([scripted(script, keys, args)]))[0]
+
+    async def run(self, *command: Argument) -> Any:
+        """Run a command that may be repeated. Raises :class:`StoreUnavailable`."""
+        return (await self._submit([Command(command)]))[0]
+
+    async def sequence(self, *commands: Command) -> list[Any]:
+        """Run commands that may be repeated one after the other in a single round trip.
+
+        Each runs whatever became of those before it; the first error is raised once all have run.
+        """
+        return await self._submit(list(commands)) if commands else []
+
+    def _submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Group(commands, future))
+        if len(self._flushes) < ROUND_TRIPS:
+            flush = asyncio.create_task(self._flush(), name="store-flush")
+            self._flushes.add(flush)
+            flush.add_done_callback(self._flushes.discard)
+        return future
+
+    async def _flush(self) -> None:
+        while self._queue:
+            groups = self._take()
+            try:
+                results = await self._round_trip([command for group in groups for command in group.commands])
+            except Exception as error:
+                for group in groups:
+                    if not group.future.done():
+                        group.future.set_exception(error)
+                continue
+            for group in groups:
+                group.resolve(results)
+
+    def _take(self) -> list[_Group]:
+        """The groups of the next round trip: as many as fit, and at least one."""
+        size = count = 0
+        for group in self._queue:
+            if count and size + len(group.commands) > BATCH:
+                break
+            size += len(group.commands)
+            count += 1
+        groups, self._queue = self._queue[:count], self._queue[count:]
+        return groups
+
+    async def _round_trip(self, commands: list[Command]) -> deque[Any]:
+        for attempt in range(TRIES):
+            if attempt:
+                await asyncio.sleep(0.025 * 2**attempt)
+            try:
+                return deque(await self._execute(commands))
+            except _CONNECTION_ERRORS as error:
+                broken: Exception = error
+        log.warning("store unreachable: %s", broken, extra={"action": "store_unreachable"})
+        raise StoreUnavailable(f"The store cannot be reached: {type(broken).__name__}") from broken
+
+    async def _execute(self, commands: list[Command]) -> list[Any]:
+        results = await self._send([command.parts for command in commands])
+        first = next((i for i, result in enumerate(results) if isinstance(result, NoScriptError)), None)
+        if first is not None:
+            # The server forgot its scripts, or never had them. From the first that was missing, all are run again,
+            # so that a sequence keeps its order; what did run recognises that it has.
+            again = commands[first:]
+            results[first:] = await self._send([command.with_source() for command in again])
+        return results
+
+    async def _send(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
+        self.round_trips += 1
+        if len(commands) == 1:
+            try:
+                return [await self.redis.execute_command(*commands[0])]
+            except _CONNECTION_ERRORS:
+                raise
+            except RedisError as error:
+                return [error]
+        pipeline = self.redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        results = await pipeline.execute(raise_on_error=False)
+        for result in results:
+            if isinstance(result, _CONNECTION_ERRORS):
+                raise result
+        return list(results)
+
+    async def ready(self) -> None:
+        """Raises :class:`StoreUnavailable` unless the store answers."""
+        await self.run("PING")
+
+    async def close(self) -> None:
+        if self._flushes:
+            await asyncio.wait(self._flushes, timeout=5)
+        await self.redis.aclose(close_connection_pool=True)

@@ -1,0 +1,156 @@
+"""A turn as a transaction: what it read, and what it wants written and done, until it commits.
+
+Nothing here does input or output except the one late read of the user's state, for turns that did not
+know the user beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from domain.delivery import Delivery, Status, report
+from domain.effect import Effect, Operation, Report, Send
+from domain.errors import UndecodableState
+from domain.ids import ConversationKey, UserKey
+from domain.notification import Json
+from state.codec import Codec
+
+FORMAT = b"1"
+"""The format of stored documents, the only one so far."""
+
+TURN_KEY = "aside.turn"
+"""Under which a turn context's ``turn_state`` holds its :class:`Turn`."""
+
+
+class Document:
+    """A stored state: ``state`` is what ``BotState`` sees, ``own`` what this project keeps beside it.
+
+    They are one document, written together; but clearing or deleting the ``BotState`` leaves ``own`` alone,
+    and ``own`` can be read when ``state`` cannot. Stored as three lines of JSON: version, own, state.
+    """
+
+    def __init__(self, codec: Codec, raw: bytes | None, version: int) -> None:
+        self.codec = codec
+        self.version = version
+        """Of the document, for the commit's comparison; not of the format."""
+        self.own: Json = {}
+        self._raw = raw
+        self._state = b"{}"
+        self._pending: dict[str, Any] | None = None
+        if raw is not None:
+            form, own, self._state = raw.split(b"\n", 2)
+            if form != FORMAT:
+                raise UndecodableState(
+                    f"Stored state has format {form.decode()}; this process reads {FORMAT.decode()}. Update it."
+                )
+            self.own = orjson.loads(own)
+
+    def load(self) -> dict[str, Any]:
+        """A fresh copy of the state. Raises :class:`UndecodableState`."""
+        state = self.codec.decode(self._state)
+        if not isinstance(state, dict):
+            raise UndecodableState("Stored state is not an object.")
+        return state
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Hand in the state that the turn ends with."""
+        self._pending = state
+
+    def encoded(self) -> bytes | None:
+        """What to write, or None if nothing changed. Raises :class:`UnstorableState`."""
+        state = self._state if self._pending is None else self.codec.encode(self._pending)
+        if self._raw is None and not self.own and state == b"{}":
+            return None
+        data = b"\n".join((FORMAT, orjson.dumps(self.own), state))
+        return None if data == self._raw else data
+
+
+@dataclass
+class Turn:
+    """One turn of one conversation. ``at`` is the moment it began; everything in it happens then."""
+
+    conversation: ConversationKey
+    token: str
+    fence: int
+    """Grows by one with each turn of the conversation."""
+    at: datetime
+    state: Document
+    user: UserKey | None
+    read_user: Callable[[UserKey], Awaitable[Document]]
+    user_state: Document | None
+    mail: list[Delivery]
+    """What lay in the mailbox when the turn began, oldest first."""
+    withdrawn: list[str]
+    """Ids of deliveries that were cancelled while a turn might be keeping them."""
+    mail_ids: list[str]
+    record: Json | None
+    """The stored conversation record (``state.conversations``), None for a conversation not seen before."""
+    last_spoke: datetime | None
+    jobs_started: int
+    reachable: bool
+    """False while the channel's last word was that the conversation cannot be reached."""
+    activity_id: str | None = None
+    effects: list[Effect] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+    """What the API shows of the conversation without reading its state; written with the commit."""
+    bumped: list[Delivery] = field(default_factory=list)
+    """Mail that stays in the mailbox with its count of failed attempts raised."""
+    showing: tuple[Delivery, ...] = ()
+    """Deliveries that the next activity to be sent shows."""
+    send_early: Callable[[], Awaitable[None]] | None = None
+    """Set once the turn has taken long: sends what is collected without waiting for the commit."""
+    sent_early: list[tuple[str, str]] = field(default_factory=list)
+    """What was sent that way: provisional id, the channel's id."""
+    wake_at: datetime | None = None
+    """When the conversation is to be looked at again without anybody asking."""
+    last_said: Json | None = None
+    """The last message of the bot's own in this turn: a question, if the turn ends with a dialog that waits."""
+    _provisional: int = 0
+
+    async def user_document(self) -> Document | None:
+        """The user's state: None where the turn has no user."""
+        if self.user_state is None and self.user is not None:
+            self.user_state = await self.read_user(self.user)
+        return self.user_state
+
+    def provisional_id(self) -> str:
+        """An id for an activity that the channel has not seen yet; unique for ever."""
+        self._provisional += 1
+        return f"aside.{self.token}.{self._provisional}"
+
+    def send(self, activity: Json, service_url: str) -> str:
+        """Collect an activity to be sent; answers its provisional id."""
+        shows, self.showing = self.showing, ()
+        effect = Send(
+            operation=Operation.SEND,
+            provisional=self.provisional_id(),
+            activity=activity,
+            service_url=service_url,
+            shows=shows,
+        )
+        self.effects.append(effect)
+        if not shows and activity.get("type") == "message":
+            self.last_said = activity
+        return effect.provisional
+
+    def change(self, operation: Operation, activity_id: str, activity: Json, service_url: str) -> None:
+        """Collect an update or a deletion of an activity that was sent, now or in an earlier turn."""
+        self.effects.append(
+            Send(operation=operation, provisional=activity_id, activity=activity, service_url=service_url)
+        )
+
+    def report(self, delivery: Delivery, status: Status, *, reason: str | None = None) -> None:
+        self.effects.append(Report(report=report(delivery, status, self.at, reason=reason)))
+
+
+def turn_of(context: Any) -> Turn:
+    """The turn that a turn context runs in. Raises :class:`RuntimeError` outside of one."""
+    turn = context.turn_state.get(TURN_KEY)
+    if not isinstance(turn, Turn):
+        raise RuntimeError("This turn context does not belong to a turn of this service's adapter.")
+    return turn

@@ -1,0 +1,333 @@
+"""Turns in the store: one at a time per conversation, read once, committed once.
+
+The lock is a lease with a token, kept in the conversation's own hash so that the script that commits can
+check it. A turn whose token is no longer there has lost its lease: it commits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+
+from domain.clock import Clock, from_ms
+from domain.delivery import Delivery
+from domain.effect import Effect, effect_from_json, effect_to_json
+from domain.errors import LeaseLost
+from domain.ids import ConversationKey, UserKey
+from state import keys
+from state.codec import Codec
+from state.store import Command, Script, Store, scripted
+from state.turn import Document, Turn
+
+LEASE = timedelta(seconds=10)
+"""How long a lock outlives its holder's last sign of life."""
+
+_NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+
+# KEYS conversation mail outbox activities | token, lease ms, activity id or '', ttl
+# -> {0, ms until the lock ends} taken | {2} activity already processed | {1, fence, fields, mail, outbox}
+_BEGIN = Script(
+    _NOW
+    + """
+local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked', 'reach')
+if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
+if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
+local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2])
+if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9]}
+"""
+)
+
+# KEYS conversation mail outbox activities [user] | token, version, state or '', user version, user state or '',
+# activity id or '', ids ttl, n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
+# -> {1, outbox length, mail left} | {0} lease lost | {2} user's state was changed by another turn
+_COMMIT = Script(
+    _NOW
+    + """
+local h = redis.call('HMGET', KEYS[1], 'lock', 'version', 'committed')
+if h[3] ~= ARGV[1] then
+  if h[1] ~= ARGV[1] or (h[2] or '0') ~= ARGV[2] then return {0} end
+  if ARGV[5] ~= '' and (redis.call('HGET', KEYS[5], 'version') or '0') ~= ARGV[4] then return {2} end
+  local set = {'committed', ARGV[1], 'version', ARGV[2] + 1}
+  if ARGV[3] ~= '' then set[#set + 1] = 'state'; set[#set + 1] = ARGV[3] end
+  if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'state', ARGV[5], 'version', ARGV[4] + 1) end
+  if ARGV[6] ~= '' then
+    redis.call('ZADD', KEYS[4], now, ARGV[6])
+    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[7] * 1000)
+    redis.call('EXPIRE', KEYS[4], ARGV[7])
+  end
+  local i = 8
+  for _ = 1, ARGV[i] do i = i + 1; redis.call('HDEL', KEYS[2], ARGV[i]) end
+  i = i + 1
+  for _ = 1, ARGV[i] do redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2]); i = i + 2 end
+  i = i + 1
+  local n = ARGV[i]
+  for _ = 1, n do set[#set + 1] = ARGV[i + 1]; set[#set + 1] = ARGV[i + 2]; i = i + 2 end
+  redis.call('HSET', KEYS[1], unpack(set))
+  if redis.call('HEXISTS', KEYS[1], 'record') == 1 then redis.call('PERSIST', KEYS[1]) end
+  for k = i + 1, #ARGV do redis.call('RPUSH', KEYS[3], ARGV[k]) end
+end
+return {1, redis.call('LLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
+"""
+)
+
+# KEYS conversation outbox mail ids idorder | token, release, ms for which the outbox is blocked or '', ids kept, ids ttl,
+# rewritten head or '', its id, n done, ids..., (provisional, real)...
+# -> {1, outbox length, mail left} | {0} lease lost
+_ACKNOWLEDGE = Script(
+    _NOW
+    + """
+local h = redis.call('HMGET', KEYS[1], 'lock', 'released')
+if h[1] ~= ARGV[1] then
+  if h[2] == ARGV[1] then return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])} end
+  return {0}
+end
+local i = 8
+for _ = 1, ARGV[i] do
+  i = i + 1
+  local head = redis.call('LINDEX', KEYS[2], 0)
+  if head and string.sub(head, 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then redis.call('LPOP', KEYS[2]) end
+end
+if ARGV[6] ~= '' then
+  local head = redis.call('LINDEX', KEYS[2], 0)
+  if head and string.sub(head, 1, #ARGV[7] + 1) == ARGV[7] .. ' ' then redis.call('LSET', KEYS[2], 0, ARGV[6]) end
+end
+for k = i + 1, #ARGV, 2 do
+  if redis.call('HSET', KEYS[4], ARGV[k], ARGV[k + 1]) == 1 then redis.call('LPUSH', KEYS[5], ARGV[k]) end
+end
+if #ARGV > i then
+  while redis.call('LLEN', KEYS[5]) > tonumber(ARGV[4]) do
+    redis.call('HDEL', KEYS[4], redis.call('RPOP', KEYS[5]))
+  end
+  redis.call('EXPIRE', KEYS[4], ARGV[5]); redis.call('EXPIRE', KEYS[5], ARGV[5])
+end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) else redis.call('HDEL', KEYS[1], 'blocked') end
+if ARGV[2] == '1' then
+  redis.call('HDEL', KEYS[1], 'lock', 'until')
+  redis.call('HSET', KEYS[1], 'released', ARGV[1])
+end
+return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}
+"""
+)
+
+# KEYS conversation | token, lease ms -> 1 | 0 lease lost
+_RENEW = Script(
+    _NOW
+    + """
+if redis.call('HGET', KEYS[1], 'lock') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
+return 1
+"""
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Another turn has the conversation, at most until ``ends_in`` seconds from now unless it goes on."""
+
+    ends_in: float
+
+
+@dataclass(frozen=True)
+class AlreadyProcessed:
+    """The conversation has had this activity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An effect in the outbox, under an id that is unique in its conversation."""
+
+    id: str
+    effect: Effect
+
+    def encoded(self) -> bytes:
+        return self.id.encode() + b" " + orjson.dumps(effect_to_json(self.effect))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Entry:
+        entry_id, _, body = data.partition(b" ")
+        return cls(id=entry_id.decode(), effect=effect_from_json(orjson.loads(body)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """The turn, and what an earlier one left to be carried out first."""
+
+    turn: Turn
+    leftovers: list[Entry]
+    blocked_for: float
+    """Seconds for which the channel wants nothing from this conversation's outbox."""
+
+
+@dataclass(frozen=True)
+class UserStateChanged:
+    """Another conversation of the same user committed in between; run the turn again on what it wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a commit or an acknowledgement leaves behind."""
+
+    outbox: int
+    mail: int
+
+
+class Turns:
+    """``clock`` is the time that turns live in; leases are measured by the store's own."""
+
+    def __init__(self, store: Store, codec: Codec, clock: Clock) -> None:
+        self._store = store
+        self._codec = codec
+        self._clock = clock
+        self._lease_ms = round(LEASE.total_seconds() * 1000)
+
+    async def begin(
+        self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
+    ) -> Begun | Taken | AlreadyProcessed:
+        """Take the lock and read everything, in one round trip. Raises :class:`UndecodableState`, with the lock held."""
+        command = scripted(
+            _BEGIN,
+            [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
+            [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL],
+        )
+        reads = [_read_user(user)] if user is not None else []
+        answer, *user_answers = await self._store.sequence(command, *reads)
+        if answer[0] == 0:
+            return Taken(ends_in=answer[1] / 1000)
+        if answer[0] == 2:
+            return AlreadyProcessed()
+        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach = answer
+        deliveries, withdrawn, mail_ids = _sorted_mail(mail)
+        turn = Turn(
+            conversation=key,
+            token=token,
+            fence=fence,
+            at=self._clock(),
+            state=Document(self._codec, state, int(version)),
+            user=user,
+            read_user=self.read_user,
+            user_state=self._user_document(user_answers[0]) if user_answers else None,
+            mail=deliveries,
+            withdrawn=withdrawn,
+            mail_ids=mail_ids,
+            record=orjson.loads(record) if record else None,
+            last_spoke=from_ms(int(spoke)) if spoke else None,
+            jobs_started=int(jobs),
+            reachable=reach in (None, b"active"),
+            activity_id=activity_id,
+        )
+        blocked_for = max(0.0, (int(blocked) - now_ms) / 1000) if blocked else 0.0
+        return Begun(turn=turn, leftovers=[Entry.decode(entry) for entry in outbox], blocked_for=blocked_for)
+
+    async def read_user(self, user: UserKey) -> Document:
+        (answer,) = await self._store.sequence(_read_user(user))
+        return self._user_document(answer)
+
+    def _user_document(self, answer: list[bytes | None]) -> Document:
+        return Document(self._codec, answer[0], int(answer[1] or 0))
+
+    async def commit(self, turn: Turn) -> tuple[list[Entry], Left] | UserStateChanged:
+        """Write everything or nothing. Raises :class:`LeaseLost` and :class:`UnstorableState`."""
+        entries = [Entry(id=f"{turn.fence}.{n}", effect=effect) for n, effect in enumerate(turn.effects)]
+        state = turn.state.encoded() or b""
+        user = turn.user_state
+        user_state = (user.encoded() if user else None) or b""
+        names = [keys.conversation(turn.conversation), keys.mailbox(turn.conversation)]
+        names += [keys.outbox(turn.conversation), keys.activity_ids(turn.conversation)]
+        if user_state:
+            assert turn.user is not None
+            names.append(keys.user(turn.user))
+        kept = {delivery.id for delivery in turn.bumped}
+        done = [mail_id for mail_id in turn.mail_ids if mail_id not in kept]
+        fields = [part for pair in turn.fields.items() for part in pair]
+        bumped = [part for delivery in turn.bumped for part in (delivery.id, encode_mail(delivery))]
+        answer = await self._store.call(
+            _COMMIT,
+            names,
+            [
+                *(turn.token, turn.state.version, state, user.version if user else 0, user_state),
+                *(turn.activity_id or "", keys.ACTIVITY_IDS_TTL),
+                *(len(done), *done, len(turn.bumped), *bumped, len(turn.fields), *fields),
+                *(entry.encoded() for entry in entries),
+            ],
+        )
+        if answer[0] == 2:
+            return UserStateChanged()
+        return entries, _left(answer, turn.conversation)
+
+    def acknowledgement(
+        self,
+        key: ConversationKey,
+        token: str,
+        done: Sequence[str],
+        *,
+        sent: Sequence[tuple[str, str]] = (),
+        rewritten: Entry | None = None,
+        blocked_for: float | None = None,
+        release: bool,
+    ) -> Command:
+        """The command that takes what is done off the outbox; pass its answer to :meth:`acknowledged`."""
+        return scripted(
+            _ACKNOWLEDGE,
+            [keys.conversation(key), keys.outbox(key), keys.mailbox(key), keys.sent_ids(key), keys.sent_order(key)],
+            [
+                *(token, int(release), "" if blocked_for is None else round(blocked_for * 1000)),
+                *(keys.SENT_IDS_KEPT, keys.SENT_IDS_TTL),
+                *((rewritten.encoded(), rewritten.id) if rewritten else ("", "")),
+                *(len(done), *done),
+                *(part for pair in sent for part in pair),
+            ],
+        )
+
+    @staticmethod
+    def acknowledged(answer: list[int], key: ConversationKey) -> Left:
+        """Raises :class:`LeaseLost`."""
+        return _left(answer, key)
+
+    async def renew(self, key: ConversationKey, token: str) -> bool:
+        """Extend the lease. False if it was lost."""
+        return bool(await self._store.call(_RENEW, [keys.conversation(key)], [token, self._lease_ms]))
+
+    async def real_id(self, key: ConversationKey, provisional: str) -> str | None:
+        """The channel's id for an activity of an earlier turn, if it is known."""
+        real = await self._store.run("HGET", keys.sent_ids(key), provisional)
+        return real.decode() if real else None
+
+
+def encode_mail(delivery: Delivery) -> bytes:
+    """A delivery as it lies in a mailbox."""
+    return orjson.dumps({"kind": "delivery", **delivery.to_json()})
+
+
+def encode_withdrawal(delivery_id: str) -> bytes:
+    """The mail that withdraws a delivery which a turn may be keeping."""
+    return orjson.dumps({"kind": "withdrawal", "id": delivery_id})
+
+
+def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[str]]:
+    """Deliveries oldest first, ids of withdrawn deliveries, and the names of all mail."""
+    deliveries: list[Delivery] = []
+    withdrawn: list[str] = []
+    for data in mail[1::2]:
+        body = orjson.loads(data)
+        if body["kind"] == "withdrawal":
+            withdrawn.append(body["id"])
+        else:
+            deliveries.append(Delivery.from_json(body))
+    deliveries.sort(key=lambda delivery: (delivery.created_at, delivery.id))
+    return deliveries, withdrawn, [name.decode() for name in mail[::2]]
+
+
+def _read_user(user: UserKey) -> Command:
+    return Command(("HMGET", keys.user(user), "state", "version"))
+
+
+def _left(answer: list[int], key: ConversationKey) -> Left:
+    if answer[0] == 0:
+        raise LeaseLost(f"The turn lost the lock of {key}; another process has the conversation.")
+    return Left(outbox=answer[1], mail=answer[2])

@@ -1,0 +1,174 @@
+"""Leased work: what is to be done, when, and who has it in hand, in one sorted set.
+
+A member is due at its score (milliseconds). To *claim* it is to push its score a lease into the future,
+so that a claimer that dies is followed by another without anybody sweeping; to *wake* a member is to pull
+its score down to now; a time in the future is the same thing as an alarm. Waking is idempotent: a burst of ten
+wake-ups of one conversation is one member.
+
+The score is also the claim's ticket: :meth:`close` removes a member only while its score is the one that
+the claimer was given, so that a wake-up that arrived in between is kept.
+
+Used three times: for conversations that need a turn, for notifications to be fanned out, for jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from state import keys
+from state.store import BLOCK_SECONDS, Command, Script, Store, scripted
+
+_NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000\n"
+
+# KEYS work bell | limit, lease in ms -> {ms to the next (or -1), member, ticket, member, ticket, ...}
+_CLAIM = Script(
+    _NOW
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+local out = {}
+for i, member in ipairs(due) do
+  local ticket = string.format('%.3f', now + ARGV[2] + i / 1000)
+  redis.call('ZADD', KEYS[1], ticket, member)
+  out[#out + 1] = member; out[#out + 1] = ticket
+end
+local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local wait = -1
+if head[2] then wait = math.max(0, math.ceil(head[2] - now)) end
+if #due > 0 and wait == 0 and redis.call('LLEN', KEYS[2]) == 0 then
+  redis.call('LPUSH', KEYS[2], 1); redis.call('EXPIRE', KEYS[2], 60)
+end
+table.insert(out, 1, wait)
+return out
+"""
+)
+
+# KEYS work bell | delay in ms, member... : due then, or earlier if it already is
+_WAKE = Script(
+    _NOW
+    + """
+local at = string.format('%.3f', now + ARGV[1])
+for i = 2, #ARGV do
+  local before = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if not before or tonumber(before) > tonumber(at) then redis.call('ZADD', KEYS[1], at, ARGV[i]) end
+end
+if tonumber(ARGV[1]) <= 0 and redis.call('LLEN', KEYS[2]) == 0 then
+  redis.call('LPUSH', KEYS[2], 1); redis.call('EXPIRE', KEYS[2], 60)
+end
+return 1
+"""
+)
+
+# KEYS work | member, ms from now -> ticket: taken in hand without having been due
+_OPEN = Script(
+    _NOW
+    + """
+local ticket = string.format('%.3f', now + ARGV[2])
+redis.call('ZADD', KEYS[1], ticket, ARGV[1])
+return ticket
+"""
+)
+
+# KEYS work | member, ticket, ms from now or '' -> 1 closed or moved, 0 woken or taken over meanwhile
+_CLOSE = Script(
+    _NOW
+    + """
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
+if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
+else redis.call('ZADD', KEYS[1], string.format('%.3f', now + ARGV[3]), ARGV[1]) end
+return 1
+"""
+)
+
+# KEYS work | member, ticket, ms from now -> the new ticket, or '' if woken or taken over meanwhile
+_EXTEND = Script(
+    _NOW
+    + """
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score or tonumber(score) ~= tonumber(ARGV[2]) then return '' end
+local ticket = string.format('%.3f', now + ARGV[3])
+redis.call('ZADD', KEYS[1], ticket, ARGV[1])
+return ticket
+"""
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A member that is in this process's hand until its lease ends."""
+
+    member: str
+    ticket: bytes
+
+
+class Work:
+    """One queue of leased work. ``lease`` is in seconds: how soon the work of a process that died is taken over."""
+
+    def __init__(self, store: Store, queue: str, *, lease: float) -> None:
+        self._store = store
+        self._key = keys.work(queue)
+        self._bell = keys.bell(queue)
+        self._lease_ms = round(lease * 1000)
+        self._rung = asyncio.Event()
+
+    async def wake(self, *members: str, delay: float = 0.0) -> None:
+        """Make members due in ``delay`` seconds, or leave them due earlier. Repeating it does no harm."""
+        if members:
+            await self._store.call(_WAKE, [self._key, self._bell], [max(0, round(delay * 1000)), *members])
+            if delay <= 0:
+                self._rung.set()
+
+    async def claim(self, limit: int) -> tuple[list[Claim], float | None]:
+        """Take up to ``limit`` due members in hand; also the seconds until the next is due, None for never."""
+        wait, *rest = await self._store.call(_CLAIM, [self._key, self._bell], [limit, self._lease_ms])
+        claims = [
+            Claim(member=member.decode(), ticket=ticket) for member, ticket in zip(rest[::2], rest[1::2], strict=True)
+        ]
+        return claims, (None if wait < 0 else wait / 1000)
+
+    async def open(self, member: str, *, lease: float | None = None) -> Claim:
+        """Take a member in hand that nobody woke, so that it is looked at again should this process die."""
+        lease_ms = self._lease_ms if lease is None else round(lease * 1000)
+        return Claim(member=member, ticket=await self._store.call(_OPEN, [self._key], [member, lease_ms]))
+
+    async def extend(self, claim: Claim) -> Claim | None:
+        """Keep a member in hand for another lease. None if it was woken or taken over: the claim still stands
+        in the first case, and either way :meth:`close` of the old ticket does nothing."""
+        ticket = await self._store.call(_EXTEND, [self._key], [claim.member, claim.ticket, self._lease_ms])
+        return Claim(member=claim.member, ticket=ticket) if ticket else None
+
+    async def close(self, claim: Claim, *, again_in: float | None = None) -> bool:
+        """Done with it; with ``again_in`` seconds, due again then. False if it was woken or taken over meanwhile."""
+        (closed,) = await self._store.sequence(self.closing(claim, again_in=again_in))
+        if again_in is not None and again_in <= 0:
+            self._rung.set()
+        return bool(closed)
+
+    def closing(self, claim: Claim, *, again_in: float | None = None) -> Command:
+        """The command of :meth:`close`, to leave together with others."""
+        delay = "" if again_in is None else str(max(0, round(again_in * 1000)))
+        return scripted(_CLOSE, [self._key], [claim.member, claim.ticket, delay])
+
+    async def length(self) -> int:
+        return int(await self._store.run("ZCARD", self._key))
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something may have become due, here or (while :meth:`listen` runs) in another process,
+        or after ``seconds``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        self._rung.clear()
+
+    async def listen(self) -> None:
+        """Hear the wake-ups of other processes, until cancelled. They ring a bell that one listener answers."""
+        while True:
+            try:
+                if await self._store.redis.blpop([self._bell], timeout=BLOCK_SECONDS):
+                    self._rung.set()
+            except (RedisError, OSError):
+                await asyncio.sleep(BLOCK_SECONDS / 4)
