@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import signal
 import sys
@@ -21,7 +22,8 @@ import aiohttp
 from aiohttp import web
 from botbuilder.dialogs import Dialog
 from botbuilder.integration.aiohttp import ConfigurationBotFrameworkAuthentication
-from botframework.connector.auth import MicrosoftAppCredentials
+from botframework.connector.auth import ClaimsIdentity, MicrosoftAppCredentials
+from web.application import create_application
 
 import config
 import logs
@@ -32,23 +34,26 @@ from bots.channel import CONNECTIONS, HttpChannel
 from bots.outbox import Outbox
 from bots.pipeline import Pipeline
 from bots.sdk_clients import SdkClients
-from bots.tokens import KeptTokens, NoTokens, Tokens, client_credentials, managed_identity
+from bots.tokens import KeptTokens, NoTokens, Tokens, TokenUnavailable, client_credentials, managed_identity
 from config import ConfigurationError, Settings
 from delivery.fanout import Fanout
 from delivery.loop import Loop
 from devchannel.local import LocalChannel
-from devchannel.transcript import Transcripts
+from devchannel.routes import DirectLine, add_routes
+from devchannel.tokens import Tokens as DirectLineTokens
 from dialogs.delivering import Delivering
 from dialogs.host import DIALOG_STATE, DialogHost
 from dialogs.services import Jobs, Services
 from dialogs.texts import apology, job_answer
 from domain.clock import Clock, system_clock
-from domain.errors import AsideError, StoreUnavailable
+from domain.errors import AsideError
 from domain.ids import NotificationId
+from domain.notification import Json
 from domain.service_url import ServiceUrls
 from jobs.registry import Registry, RegistryError
 from jobs.registry import load as load_jobs
 from jobs.worker import Worker
+from state.activities import activity_from_json
 from state.bot_state import TurnConversationState, TurnUserState
 from state.codec import Codec
 from state.conversations import Conversations
@@ -57,9 +62,9 @@ from state.jobs import JobStore
 from state.mail import Mail
 from state.notifications import Notifications
 from state.store import Store
+from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
 from state.work import Claim, Work
-from web.application import create_application
 from web.services import WebServices
 
 log = logging.getLogger("aside.app")
@@ -120,8 +125,7 @@ class Service:
         self._loops: list[Loop] = []
         self._worker: Worker | None = None
         self._web: Any = None
-        self._channel_pages: Any = None
-        self._draining = False
+        self._pages: DirectLine | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -139,11 +143,12 @@ class Service:
 
     async def close(self) -> None:
         """Drain: take no new work, let running turns finish for ``DRAIN_SECONDS``, then end everything."""
-        self._draining = True
         seconds = self.settings.drain_seconds
         for background in self._background:
             background.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._pages is not None:
+            await self._pages.close(drain=seconds)
         if self._web is not None:
             await self._web.drain(seconds)
         await asyncio.gather(
@@ -192,7 +197,6 @@ class Service:
         settings = self.settings
         cloud = Cloud.of(settings)
         self.transcripts = Transcripts(self.store, clock=self.clock)
-        self._stack.push_async_callback(self.transcripts.close)
         local = LocalChannel(self.transcripts) if settings.dev_channel else None
         channel = HttpChannel(self.http, self._tokens(cloud), self.service_urls, local)
         sdk = ConfigurationBotFrameworkAuthentication(_sdk_configuration(settings))
@@ -285,20 +289,25 @@ class Service:
 
     async def _listen(self) -> None:
         settings = self.settings
-        services = WebServices(
-            notifications=self.notifications,
-            conversations=self.conversations,
-            jobs=self.jobs,
-            store=self.store,
-            pipeline=self.pipeline,
-            authentication=self.authentication,
-            keys=settings.notify_api_keys,
-            development=settings.development,
-            clock=self.clock,
-            away_after=settings.away_after,
-            service_urls=self.service_urls,
+        self._web = create_application(
+            WebServices(
+                notifications=self.notifications,
+                conversations=self.conversations,
+                jobs=self.jobs,
+                store=self.store,
+                pipeline=self.pipeline,
+                authentication=self.authentication,
+                keys=settings.notify_api_keys,
+                development=settings.development,
+                clock=self.clock,
+                away_after=settings.away_after,
+                service_urls=self.service_urls,
+            )
         )
-        self._web = create_application(services)
+        if settings.dev_channel:
+            self._pages = add_routes(
+                self._web.app, self.transcripts, self._receive, tokens=DirectLineTokens(self.store, clock=self.clock)
+            )
         runner = web.AppRunner(self._web.app, access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -306,11 +315,13 @@ class Service:
         await site.start()
         self.port = runner.addresses[0][1]
 
+    async def _receive(self, body: Json) -> None:
+        """The turn of an activity from the local channel."""
+        await self.pipeline.user_turn(ClaimsIdentity({}, True), activity_from_json(body))
+
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
     """The developer's root dialog, called with those of ``offered`` that its parameters name."""
-    import inspect
-
     factory = config.resolve(settings.root_dialog)
     parameters = inspect.signature(factory).parameters
     return factory(**{name: value for name, value in offered.items() if name in parameters})
@@ -325,3 +336,69 @@ def _sdk_configuration(settings: Settings) -> SimpleNamespace:
         APP_TENANTID=settings.microsoft_app_tenant_id,
         CHANNEL_SERVICE=settings.channel_service,
     )
+
+
+async def _run(settings: Settings, role: str) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    async with Service(settings, role=role) as service:
+        gc.collect()
+        gc.freeze()  # what start-up made stays; collections need not look at it again
+        where = f"http://{settings.host}:{service.port}" if role != "worker" else "jobs only"
+        log.info("ready: %s", where, extra={"action": "ready", "role": role})
+        await stop.wait()
+        log.info("draining", extra={"action": "draining"})
+
+
+async def _check(settings: Settings) -> list[str]:
+    """What is unreachable of what the configuration names."""
+    problems = []
+    try:
+        async with AsyncExitStack() as stack:
+            service = Service(settings, role="check")
+            stack.push_async_callback(service._stack.aclose)
+            await service._build()
+            tokens = service._tokens(Cloud.of(settings))
+            await tokens.header()
+    except (AsideError, TokenUnavailable) as error:
+        problems.append(str(error))
+    return problems
+
+
+def main(arguments: list[str]) -> int:
+    role = arguments[0] if arguments else "serve"
+    if role not in ROLES or len(arguments) > 1:
+        sys.stderr.write(f"usage: python app.py [{'|'.join(ROLES)}]\n")
+        return 2
+    try:
+        settings = config.load()
+        mistakes = config.check_imports(settings)
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        load_jobs(settings.jobs)
+    except (ConfigurationError, RegistryError) as error:
+        lines = "\n".join(f"  {mistake}" for mistake in error.mistakes)
+        sys.stderr.write(f"The configuration cannot be used:\n{lines}\n")
+        return 2
+    logs.set_up(settings.log_format, settings.log_level)
+    with suppress(ImportError):
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    try:
+        if role == "check":
+            problems = asyncio.run(_check(settings))
+            sys.stderr.write("".join(f"{problem}\n" for problem in problems) or "Everything is in order.\n")
+            return 1 if problems else 0
+        asyncio.run(_run(settings, role))
+    except (AsideError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

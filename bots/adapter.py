@@ -25,7 +25,7 @@ LONGEST_DELAY = 5.0
 """Seconds that a ``delay`` activity holds up a turn at most."""
 
 
-class AsideAdapter(CloudAdapter):  # type: ignore[misc]
+class AsideAdapter(CloudAdapter):
     """Sends collect, and answer with a provisional id; updates and deletions take provisional ids.
 
     Typing goes out at once. ``on_turn_error`` is not used: a turn that fails is the pipeline's to end.

@@ -11,7 +11,7 @@ from dialogs.delivering import Delivering
 from dialogs.host import DialogHost
 
 
-class AsideBot(ActivityHandler):  # type: ignore[misc]
+class AsideBot(ActivityHandler):
     """The turn handler of both the user's turns and the proactive ones.
 
     A ``ContinueConversation`` event is never handed to the dialog that waits, and never begins the root dialog.

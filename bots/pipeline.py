@@ -203,7 +203,8 @@ class Pipeline:
             release=True,
             closing=(self._work, held.claim, again_in),
         )
-        if carried.left.mail > len(turn.bumped) or (carried.left.outbox and not blocked_for and not carried.blocked_for):
+        stuck = carried.left.outbox and not blocked_for and not carried.blocked_for
+        if carried.left.mail > len(turn.bumped) or stuck:
             await self._work.wake(held.key)
 
     async def _again(self, begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]) -> Begun:

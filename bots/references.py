@@ -106,4 +106,5 @@ def outbound_frame(turn: Turn) -> Frame | None:
 
 def _described(delivery: Json) -> dict[str, Any]:
     """What middleware may want to know of a delivery: everything but what it says."""
-    return {key: delivery[key] for key in ("id", "mode", "category", "urgent", "notification", "job") if key in delivery}
+    told = ("id", "mode", "category", "urgent", "notification", "job")
+    return {key: delivery[key] for key in told if key in delivery}

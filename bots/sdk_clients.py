@@ -36,7 +36,7 @@ class LazyConnector:
         return getattr(self._clients.connector(self._service_url), name)
 
 
-class LazyUserTokens(UserTokenClient):  # type: ignore[misc]
+class LazyUserTokens(UserTokenClient):
     """Stands for the client of the token service until one of its methods is called."""
 
     def __init__(self, sdk: BotFrameworkAuthentication, identity: ClaimsIdentity) -> None:
@@ -68,7 +68,7 @@ class LazyUserTokens(UserTokenClient):  # type: ignore[misc]
         return await (await self._made()).exchange_token(*args, **kwargs)
 
 
-class _Factory(ConnectorFactory):  # type: ignore[misc]
+class _Factory(ConnectorFactory):
     def __init__(self, clients: SdkClients) -> None:
         self._clients = clients
 
@@ -76,7 +76,7 @@ class _Factory(ConnectorFactory):  # type: ignore[misc]
         return LazyConnector(self._clients, service_url)
 
 
-class SdkClients(BotFrameworkAuthentication):  # type: ignore[misc]
+class SdkClients(BotFrameworkAuthentication):
     """The SDK's authentication, with clients that are made late and kept. ``sdk`` is the SDK's own."""
 
     def __init__(self, sdk: BotFrameworkAuthentication, service_urls: ServiceUrls, credentials: Any) -> None:

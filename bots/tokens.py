@@ -68,7 +68,8 @@ def client_credentials(
 ) -> Fetch:
     """Fetch a token with the client-credentials grant.
 
-    ``login_url`` includes the tenant, ``scope`` is the resource (RFC 6749, section 4.4; Microsoft identity platform v2.0).
+    ``login_url`` includes the tenant, ``scope`` is the resource (RFC 6749, section 4.4; Microsoft identity
+    platform, version 2.0).
     """
     url = f"{login_url.rstrip('/')}/oauth2/v2.0/token"
     form = {

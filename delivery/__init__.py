@@ -1,1 +1,1 @@
-"""What makes turns happen without the user: spreading notifications over mailboxes, and giving turns to who was woken."""
+"""What makes turns happen without the user: notifications are spread over mailboxes, who was woken gets a turn."""

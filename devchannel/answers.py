@@ -13,7 +13,7 @@ from devchannel import inbound
 from devchannel.loopback import refusal
 from devchannel.page import PAGE_HEADERS
 from devchannel.tokens import TokenRefused
-from devchannel.transcript import BadWatermark, ConversationNotFound
+from state.transcripts import BadWatermark, ConversationNotFound
 from domain.errors import StoreUnavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import BodyPartReader, MultipartReader
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
-from devchannel.transcript import ActivityJson
+from state.transcripts import ActivityJson
 from domain.clock import Clock, to_iso
 
 ACTIVITY_BYTES = 256 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devchannel.transcript import ActivityJson, Transcripts
+from state.transcripts import ActivityJson, Transcripts
 
 CHANNEL_ID = "directline"
 SERVICE_URL = "urn:aside:devchannel"

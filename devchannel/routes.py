@@ -19,7 +19,7 @@ from devchannel import inbound
 from devchannel.answers import Refused, answering, bearer, file_answer, json_answer, json_object, user_of
 from devchannel.page import STATIC
 from devchannel.tokens import TOKEN_SECONDS, Grant, TokenRefused, Tokens
-from devchannel.transcript import ActivityJson, ConversationNotFound, Transcripts, parse_watermark
+from state.transcripts import ActivityJson, ConversationNotFound, Transcripts, parse_watermark
 from domain.clock import Clock, system_clock
 from domain.ids import new_id
 

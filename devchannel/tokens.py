@@ -18,14 +18,6 @@ TOKEN_SECONDS = keys.DAY
 """A token's lifetime; clients refresh theirs every quarter of an hour."""
 
 
-def signing_key() -> str:
-    """String: what this store's Direct Line tokens are signed with, in hexadecimal digits."""
-    return "aside:devchannel-key"
-
-
-SIGNING_KEY_TTL = keys.TRANSCRIPT_TTL + keys.DAY
-"""Longer than a token's lifetime and than a transcript's; counted from its last use."""
-
 # KEYS signing key | a fresh key, lifetime in s -> the key that is there
 _SIGNING_KEY = Script(
     """
@@ -80,5 +72,5 @@ class Tokens:
         return Grant(conversation_id=claims["conv"], user_id=claims.get("user", ""))
 
     async def _key(self) -> bytes:
-        stored = await self._store.call(_SIGNING_KEY, [signing_key()], [secrets.token_hex(32), SIGNING_KEY_TTL])
+        stored = await self._store.call(_SIGNING_KEY, [keys.direct_line_key()], [secrets.token_hex(32), keys.DIRECT_LINE_KEY_TTL])
         return bytes.fromhex(stored.decode())

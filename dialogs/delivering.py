@@ -28,7 +28,7 @@ log = logging.getLogger("aside.delivering")
 DIGEST_FROM = 4
 """So many deliveries released at once are shown as one digest."""
 RECENT = 20
-"""Of how many deliveries the conversation remembers what they said, for the inbox and for opening them from a digest."""
+"""Of how many deliveries a conversation remembers what they said: for the inbox, and to be opened from a digest."""
 SAY_TRIES = 3
 
 ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
@@ -72,10 +72,12 @@ class Delivering:
         """At the end of the user's turn: what was held is said if the user is free now."""
         turn = turn_of(context)
         phase = await self._phase(context, turn)
-        held = [delivery for delivery in _inbox(turn) if delivery.mode is not Mode.QUEUE]
+        inbox = _inbox(turn)
+        held = [delivery for delivery in inbox if delivery.mode is not Mode.QUEUE]
         if held:
+            queued = [delivery for delivery in inbox if delivery.mode is Mode.QUEUE]
             decisions = [(delivery, after_reply(delivery, phase, turn.at)) for delivery in held]
-            said = await self._carry(context, turn, decisions, keeping=[d for d in _inbox(turn) if d.mode is Mode.QUEUE])
+            said = await self._carry(context, turn, decisions, keeping=queued)
             if said and phase is not Phase.FREE:
                 await self._ask_again(context, turn)
 

@@ -24,7 +24,7 @@ _COMPONENT_STATE = "dialogs"
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """What is on the dialog stack: ids from the bottom to the dialog that is active, and whether it waits for the user."""
+    """What is on the dialog stack: ids from the bottom to the active dialog, and whether it waits for the user."""
 
     dialogs: tuple[str, ...]
     waiting: bool

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from botbuilder.core import TurnContext
-from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogTurnResult
+from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
 from dialogs.report_dialog import ReportDialog
@@ -27,7 +27,7 @@ _LONGEST_REMINDER = timedelta(days=30)
 Command = Callable[[TurnContext, str], Awaitable[None]]
 
 
-class MainDialog(ComponentDialog):  # type: ignore[misc]
+class MainDialog(ComponentDialog):
     """Answers each command at once and ends, so that the user is free again; only the form waits."""
 
     def __init__(self, services: Services) -> None:

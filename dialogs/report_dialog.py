@@ -32,7 +32,7 @@ class Report:
     what: str = ""
 
 
-class ReportDialog(ComponentDialog):  # type: ignore[misc]
+class ReportDialog(ComponentDialog):
     def __init__(self) -> None:
         super().__init__("report")
         self.add_dialog(

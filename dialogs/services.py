@@ -83,7 +83,7 @@ class Services:
         self._content_of = content_of
 
     def remind(self, context: TurnContext, text: str, wait: timedelta) -> NotificationId:
-        """Have this conversation told ``text`` after ``wait``, when the user is free; effective when the turn commits."""
+        """Have this conversation told ``text`` after ``wait``, when the user is free; from this turn's commit on."""
         turn = turn_of(context)
         notification = Notification(
             id=NotificationId(_derived("ntf", turn, len(turn.effects))),

@@ -167,3 +167,17 @@ def transcript(conversation_id: str) -> str:
 
 
 TRANSCRIPT_TTL = 7 * DAY
+
+
+def transcripts_bell() -> str:
+    """Stream: conversations to whose transcripts something was added a moment ago; for ``BELL_TTL``."""
+    return "aside:devchannel-bell"
+
+
+def direct_line_key() -> str:
+    """String: what this store's Direct Line tokens are signed with, in hexadecimal digits."""
+    return "aside:devchannel-key"
+
+
+DIRECT_LINE_KEY_TTL = TRANSCRIPT_TTL + DAY
+"""Longer than a token's lifetime and than a transcript's; counted from its last use."""

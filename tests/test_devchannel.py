@@ -20,9 +20,9 @@ from devchannel.loopback import refusal
 from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import TOKEN_SECONDS, Tokens
-from devchannel.transcript import ConversationNotFound, Transcripts
 from state import keys
 from state.store import Store
+from state.transcripts import ConversationNotFound, Transcripts
 
 BASE = "/v3/directline"
 DEADLINE = 5.0

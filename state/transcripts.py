@@ -32,13 +32,6 @@ TYPING_SECONDS = 5
 BELL_KEPT = 1000
 
 
-def bell_key() -> str:
-    """Stream: conversations to whose transcripts something was added a moment ago."""
-    return "aside:devchannel-bell"
-
-
-BELL_TTL = keys.MINUTE
-
 # KEYS transcript | nonce, time in ms, lifetime in s, user id -> 1 created now, 0 there already
 _CREATE = Script(
     """
@@ -69,7 +62,7 @@ return number
 )
 
 
-class ConversationNotFound(AsideError):
+class ConversationNotFound(AsideError, LookupError):
     """The local channel has no such conversation, or has forgotten it."""
 
 
@@ -166,8 +159,8 @@ class Transcripts:
         args: list[Argument] = [nonce, now, keys.TRANSCRIPT_TTL, kind, of, orjson.dumps(activity), KEPT]
         number, *_ = await self._store.sequence(
             scripted(_APPEND, [keys.transcript(conversation_id)], args),
-            Command(("XADD", bell_key(), "MAXLEN", "~", BELL_KEPT, "*", "conversation", conversation_id)),
-            Command(("EXPIRE", bell_key(), BELL_TTL)),
+            Command(("XADD", keys.transcripts_bell(), "MAXLEN", "~", BELL_KEPT, "*", "conversation", conversation_id)),
+            Command(("EXPIRE", keys.transcripts_bell(), keys.BELL_TTL)),
         )
         if not number:
             raise ConversationNotFound(f"There is no conversation {conversation_id}.")
@@ -196,7 +189,7 @@ class Transcripts:
         last: bytes | str = "$"
         while True:
             try:
-                heard: Any = await self._store.redis.xread({bell_key(): last}, block=BLOCK_SECONDS * 1000)
+                heard: Any = await self._store.redis.xread({keys.transcripts_bell(): last}, block=BLOCK_SECONDS * 1000)
             except (RedisError, OSError):
                 await asyncio.sleep(BLOCK_SECONDS / 4)
                 continue

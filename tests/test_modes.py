@@ -1,0 +1,143 @@
+"""How a notification enters a conversation: interject, queue and resume, for people who are free, busy and away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from tests.conftest import ServiceFactory, url_of
+from tests.fake_channel import FakeChannel
+from tests.people import Person, Sender
+
+SEVERITY = "How severe is it?"
+COUNT = "How many people are affected?"
+
+
+async def opens_the_form(person: Person) -> None:
+    (question,) = await person.says("report")
+    assert question.startswith(SEVERITY)
+
+
+async def fills_in_the_rest(person: Person) -> list[str]:
+    await person.says("high")
+    await person.says("5")
+    await person.says("it broke")
+    return await person.says("yes")
+
+
+class TestSomebodyWhoIsFree:
+    async def test_is_told_an_interjection_at_once(self, ann: Person, sender: Sender) -> None:
+        """Nobody is being asked anything: it is said."""
+        await ann.says("hello")
+        notification = await sender.notifies(ann, "build 7 is red", mode="interject")
+        await ann.hears("build 7 is red")
+        delivery = await sender.becomes(notification, "delivered")
+        assert delivery["activityId"].startswith("act-")
+        assert delivery["attempts"] == 1
+
+    async def test_is_told_an_answer_at_once(self, ann: Person, sender: Sender) -> None:
+        """``resume`` has nothing to wait for."""
+        await ann.says("hello")
+        await sender.becomes(await sender.notifies(ann, "done", mode="resume"), "delivered")
+        assert ann.news() == ["done"]
+
+    async def test_sees_what_was_queued_before_the_next_reply(self, ann: Person, sender: Sender) -> None:
+        """``queue`` waits for the user to speak, and comes before what the bot replies."""
+        await ann.says("hello")
+        notification = await sender.notifies(ann, "the menu for today", mode="queue")
+        await sender.becomes(notification, "queued")
+        assert ann.news() == []
+        assert await ann.says("thanks") == ["the menu for today", "You sent: thanks"]
+        await sender.becomes(notification, "delivered")
+
+
+class TestSomebodyWhoIsBusy:
+    async def test_is_asked_again_after_an_interjection(self, ann: Person, sender: Sender) -> None:
+        """The open question is again the last thing on the screen, and the answer to it still counts."""
+        await opens_the_form(ann)
+        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
+        said, question = ann.news()
+        assert said == "fire drill"
+        assert question.startswith(SEVERITY)
+        (answer,) = await ann.says("high")
+        assert answer == COUNT
+
+    async def test_sees_what_was_queued_before_the_next_question(self, ann: Person, sender: Sender) -> None:
+        await opens_the_form(ann)
+        await sender.becomes(await sender.notifies(ann, "lunch is ready", mode="queue"), "queued")
+        assert await ann.says("high") == ["lunch is ready", COUNT]
+
+    async def test_is_not_told_an_answer_before_the_form_is_done(self, ann: Person, sender: Sender) -> None:
+        """``resume`` waits through every step, and is said right after the turn that frees the user."""
+        await opens_the_form(ann)
+        notification = await sender.notifies(ann, "your number is 42", mode="resume")
+        await sender.becomes(notification, "held")
+        assert ann.news() == []
+        done, answer = await fills_in_the_rest(ann)
+        assert done.startswith("Thank you")
+        assert answer == "your number is 42"
+        await sender.becomes(notification, "delivered")
+
+    async def test_is_told_an_answer_when_the_form_is_left(self, ann: Person, sender: Sender) -> None:
+        await opens_the_form(ann)
+        await sender.becomes(await sender.notifies(ann, "your number is 42", mode="resume"), "held")
+        assert await ann.says("cancel") == ["All right, I dropped the form.", "your number is 42"]
+
+    async def test_is_told_an_answer_at_its_deadline(self, ann: Person, sender: Sender) -> None:
+        """``holdFor`` is the longest that ``resume`` waits; then it is said, and the question is asked again."""
+        await opens_the_form(ann)
+        notification = await sender.notifies(ann, "now or never", mode="resume", holdFor=0.5)
+        await sender.becomes(notification, "delivered")
+        said, question = ann.news()
+        assert said == "now or never"
+        assert question.startswith(SEVERITY)
+
+    async def test_sees_several_queued_in_their_order(self, ann: Person, sender: Sender) -> None:
+        await opens_the_form(ann)
+        for text in ("first", "second", "third"):
+            await sender.becomes(await sender.notifies(ann, text, mode="queue"), "queued")
+        assert await ann.says("low") == ["first", "second", "third", COUNT]
+
+
+class TestSomebodyWhoIsAway:
+    async def test_is_told_an_answer_and_asked_again(
+        self, start_service: ServiceFactory, http: aiohttp.ClientSession, channel: FakeChannel
+    ) -> None:
+        """A user who left a form open and has been silent for ``AWAY_AFTER`` is told what was held."""
+        service = await start_service(AWAY_AFTER="0.5")
+        ann, sender = Person(http, url_of(service), channel), Sender(http, url_of(service))
+        await opens_the_form(ann)
+        notification = await sender.notifies(ann, "the answer", mode="resume")
+        await sender.becomes(notification, "delivered")
+        said, question = ann.news()
+        assert said == "the answer"
+        assert question.startswith(SEVERITY)
+
+
+class TestManyAtOnce:
+    async def test_more_than_three_are_one_digest_with_a_way_to_open_each(self, ann: Person, sender: Sender) -> None:
+        """Newest urgent first; a button opens the one it stands for."""
+        await ann.says("hello")
+        for number in range(1, 5):
+            urgent = number == 2
+            body = await sender.notifies(ann, f"news {number}", mode="queue", urgent=urgent)
+            await sender.becomes(body, "queued")
+        digest, reply = await ann.says("what is new?")
+        assert digest.splitlines() == [
+            *("4 things arrived for you:", "1. (urgent) news 2", "2. news 4", "3. news 3", "4. news 1")
+        ]
+        assert reply == "You sent: what is new?"
+        card = ann.channel.messages(ann.conversation)[-2]["attachments"][0]["content"]
+        button = card["buttons"][1]
+        assert await ann.says(button["text"], value=button["value"]) == ["news 4"]
+
+
+class TestExpiry:
+    async def test_what_expired_in_the_inbox_is_never_shown(self, ann: Person, sender: Sender) -> None:
+        """An expired delivery ends as ``expired``, without waiting for the user to say something."""
+        await opens_the_form(ann)
+        soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+        notification = await sender.notifies(ann, "today only", mode="queue", expiresAt=soon)
+        await sender.becomes(notification, "expired")
+        assert await ann.says("low") == [COUNT]

@@ -1,0 +1,63 @@
+"""Whether the process lives, whether it can serve, and what it has counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from domain.errors import StoreUnavailable
+from state.store import Store
+from state.work import Work
+from web.metrics import Metrics
+from web.reading import json_answer
+from web.services import Ready
+
+log = logging.getLogger("aside.web")
+
+READY_WITHIN = 5.0
+"""Seconds for which dependencies are waited for."""
+OK = "ok"
+
+
+def store_ready(store: Store) -> Ready:
+    async def ready() -> Mapping[str, str]:
+        try:
+            await store.ready()
+        except StoreUnavailable as error:
+            return {"store": str(error)}
+        return {"store": OK}
+
+    return ready
+
+
+class Health:
+    def __init__(self, ready: Ready, metrics: Metrics, works: Mapping[str, Work]) -> None:
+        self._ready = ready
+        self._metrics = metrics
+        self._works = works
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        return json_answer({"status": OK})
+
+    async def ready(self, request: web.Request) -> web.StreamResponse:
+        """200 if every dependency is ``ok``, else 503; each is named with its state."""
+        try:
+            dependencies = dict(await asyncio.wait_for(self._ready(), READY_WITHIN))
+        except TimeoutError:
+            dependencies = {"dependencies": f"no answer within {READY_WITHIN:g} s"}
+        is_ready = all(state == OK for state in dependencies.values())
+        body = {"status": OK if is_ready else "unavailable", "dependencies": dependencies}
+        return json_answer(body, status=200 if is_ready else 503)
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        for queue, work in self._works.items():
+            try:
+                self._metrics.work_length(queue, await work.length())
+            except StoreUnavailable:
+                log.warning("the length of %s cannot be measured", queue, extra={"action": "work_unmeasured"})
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )

@@ -1,0 +1,228 @@
+"""Notifications come in: validated, recorded, and answered before anything is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from domain.clock import Clock
+from domain.ids import ConversationKey, NotificationId, new_id
+from domain.notification import Content, Mode, Notification
+from state.conversations import Conversations
+from state.notifications import (
+    RETENTION,
+    Audience,
+    Everyone,
+    FirstAnswer,
+    InProgress,
+    KeyReused,
+    Listed,
+    Notifications,
+)
+from web.access import SENDER
+from web.notify_model import Accepted, Counted, NotifyRequest, To, activity_of, parse_request
+from web.problems import BadField, Problem, invalid_fields
+from web.reading import canonical, json_answer, parse_json, read_body
+
+log = logging.getLogger("aside.web")
+
+BODY_LIMIT = 256 * 1024
+KEY_HEADER = "Idempotency-Key"
+KEY_LENGTH = 200
+NAMED_AT_MOST = 20
+"""So many unknown conversations are named; the rest is counted."""
+RETRY_IN_PROGRESS = 2
+TEST_TEXT = "proactive hello"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolved:
+    audience: Audience
+    recipients: int
+
+
+class Notify:
+    """The handlers of ``/api/notify``."""
+
+    def __init__(self, notifications: Notifications, conversations: Conversations, clock: Clock) -> None:
+        self._notifications = notifications
+        self._conversations = conversations
+        self._clock = clock
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        raw = parse_json(await read_body(request, BODY_LIMIT))
+        key = _idempotency_key(request.headers.get(KEY_HEADER), raw)
+        if key is None or _is_dry_run(raw):
+            return await self._take(raw, NotificationId(new_id("ntf")), request)
+        return await self._take_once(raw, key, request)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """A test notification to everybody, for a browser."""
+        now = self._clock()
+        notification = Notification(
+            id=NotificationId(new_id("ntf")),
+            content=Content(activity={"text": TEST_TEXT}),
+            created_at=now,
+            expires_at=now + RETENTION,
+            mode=Mode.INTERJECT,
+            category="test",
+        )
+        recipients = await self._conversations.count()
+        await self._notifications.accept(notification, Everyone(), recipients)
+        _log_accepted(notification, recipients, request)
+        return web.Response(
+            text=_PAGE.format(count="1 conversation" if recipients == 1 else f"{recipients} conversations"),
+            content_type="text/html",
+            headers={"Content-Security-Policy": "default-src 'none'"},
+        )
+
+    async def _take_once(self, raw: Any, key: str, request: web.Request) -> web.Response:
+        """Answer the first answer again, or take the notification and remember the answer."""
+        sender = request[SENDER]
+        body = canonical({name: value for name, value in raw.items() if name != "id"})
+        try:
+            reserved = await self._notifications.reserve(sender, key, body)
+        except KeyReused as error:
+            detail = "The idempotency key was used with another body in the last 24 hours."
+            raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail) from error
+        except InProgress as error:
+            detail = "A request with this idempotency key is still in progress."
+            headers = {"Retry-After": str(RETRY_IN_PROGRESS)}
+            raise Problem(409, "idempotency-in-progress", "Still in progress", detail, headers=headers) from error
+        if isinstance(reserved, FirstAnswer):
+            return _accepted(Accepted.model_validate(reserved.body), replayed=True)
+        try:
+            accepted = await self._accept(raw, reserved.id, request)
+        except Problem:
+            await self._notifications.abandon(sender, key)
+            raise
+        await self._notifications.answered(sender, key, body, reserved.id, accepted.model_dump(by_alias=True))
+        return _accepted(accepted)
+
+    async def _take(self, raw: Any, nid: NotificationId, request: web.Request) -> web.Response:
+        if _is_dry_run(raw):
+            resolved = await self._resolve(parse_request(raw, now=self._clock()).to)
+            return json_answer(Counted(recipients=resolved.recipients))
+        return _accepted(await self._accept(raw, nid, request))
+
+    async def _accept(self, raw: Any, nid: NotificationId, request: web.Request) -> Accepted:
+        now = self._clock()
+        parsed = parse_request(raw, now=now)
+        resolved = await self._resolve(parsed.to)
+        notification = _notification(nid, parsed, raw, now)
+        await self._notifications.accept(notification, resolved.audience, resolved.recipients)
+        _log_accepted(notification, resolved.recipients, request)
+        scheduled = notification.send_at is not None and notification.send_at > now
+        return Accepted(
+            id=nid,
+            status="scheduled" if scheduled else "pending",
+            recipients=resolved.recipients,
+            status_url=f"/api/notifications/{nid}",
+        )
+
+    async def _resolve(self, to: To) -> _Resolved:
+        """The conversations that are meant now. Raises :class:`Problem` (404) for one that nobody knows."""
+        if to.all:
+            recipients = await self._conversations.count(to.channel_id)
+            return _Resolved(audience=Everyone(channel_id=to.channel_id), recipients=recipients)
+        if to.user is not None:
+            found = await self._conversations.of_user(to.user, to.channel_id)
+            return _of_user(found, to, "/to/user", to.user)
+        if to.aad_object_id is not None:
+            found = await self._conversations.of_aad_object(to.aad_object_id, to.channel_id)
+            return _of_user(found, to, "/to/aadObjectId", to.aad_object_id)
+        if to.conversation is not None:
+            wanted, places = [to.conversation], ["/to/conversation"]
+        else:
+            wanted = list(to.conversations or ())
+            places = [f"/to/conversations/{number}" for number in range(len(wanted))]
+        keys = [ConversationKey(key) for key in wanted]
+        known = await self._conversations.exist(keys)
+        unknown = [(place, key) for place, key, is_known in zip(places, keys, known, strict=True) if not is_known]
+        if unknown:
+            raise _unknown_conversations(unknown)
+        return _listed(keys)
+
+
+def _listed(keys: list[ConversationKey]) -> _Resolved:
+    return _Resolved(audience=Listed(conversations=tuple(keys)), recipients=len(keys))
+
+
+def _notification(nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, Any], now: datetime) -> Notification:
+    return Notification(
+        id=nid,
+        content=Content(
+            activity=activity_of(raw),
+            title=parsed.title,
+            reason=parsed.reason,
+            source=parsed.source,
+            actions=tuple(action.model_dump(by_alias=True, exclude_none=True) for action in parsed.actions or ()),
+        ),
+        created_at=now,
+        expires_at=parsed.expires_at or max(now, parsed.send_at or now) + RETENTION,
+        mode=parsed.mode,
+        urgent=parsed.urgent,
+        category=parsed.category,
+        send_at=parsed.send_at,
+        hold_for=parsed.hold_for,
+        guarantee=parsed.delivery,
+    )
+
+
+def _is_dry_run(raw: Any) -> bool:
+    return isinstance(raw, dict) and raw.get("dryRun") is True
+
+
+def _idempotency_key(header: str | None, raw: Any) -> str | None:
+    """The key of a request, from its header or its body. Raises :class:`Problem` (422)."""
+    if header is not None and not (0 < len(header) <= KEY_LENGTH and header.isprintable()):
+        detail = f"It is not 1 to {KEY_LENGTH} printable characters."
+        raise invalid_fields([BadField(KEY_HEADER, detail, "header")])
+    given = raw.get("id") if isinstance(raw, dict) else None
+    if not isinstance(given, str) or not (0 < len(given) <= KEY_LENGTH and given.isprintable()):
+        # What is wrong with the body is said when all of it is looked at.
+        return header if isinstance(raw, dict) and given is None else None
+    if header is not None and header != given:
+        raise invalid_fields([BadField("/id", f"It differs from the header {KEY_HEADER}.")])
+    return given
+
+
+def _accepted(accepted: Accepted, *, replayed: bool = False) -> web.Response:
+    headers = {"Location": accepted.status_url}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return json_answer(accepted, status=202, headers=headers)
+
+
+def _of_user(found: list[ConversationKey], to: To, place: str, name: str) -> _Resolved:
+    if found:
+        return _listed(found)
+    narrowed = f" on the channel {to.channel_id}" if to.channel_id else ""
+    detail = f"No conversation is known with the user {name[:200]!r}{narrowed}."
+    raise Problem(404, "unknown-user", "Unknown user", detail, [BadField(place, "The user is not known.")])
+
+
+def _unknown_conversations(unknown: list[tuple[str, ConversationKey]]) -> Problem:
+    named = unknown[:NAMED_AT_MOST]
+    more = f", and {len(unknown) - len(named)} more" if len(unknown) > len(named) else ""
+    detail = f"Not known: {', '.join(repr(key[:200]) for _, key in named)}{more}. Nothing was recorded."
+    errors = [BadField(place, "The conversation is not known.") for place, _ in named]
+    return Problem(404, "unknown-conversation", "Unknown conversation", detail, errors)
+
+
+def _log_accepted(notification: Notification, recipients: int, request: web.Request) -> None:
+    ids = {"notification": notification.id, "recipients": recipients, "sender": request[SENDER]}
+    log.info("a notification was accepted", extra={"action": "notification_accepted", **ids})
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Proactive messages</title></head>
+<body><h1>Proactive messages have been sent.</h1><p>To {count}.</p></body>
+</html>
+"""

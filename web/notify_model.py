@@ -1,0 +1,314 @@
+"""What ``POST /api/notify`` takes and answers, field by field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from domain.notification import Guarantee, Json, Mode
+from state.notifications import RETENTION
+from web.activity_shape import malformed
+from web.problems import BadField, invalid_fields
+from web.reading import canonical, mistakes
+
+TEXT_LIMIT = 28 * 1024
+CONVERSATIONS_LIMIT = 5000
+ACTIONS_LIMIT = 10
+SCHEDULE_LIMIT = timedelta(days=365)
+HOLD_LIMIT = timedelta(days=30)
+
+AUDIENCES = ("conversation", "conversations", "user", "aadObjectId", "all")
+ACTIVITY_FIELDS = (
+    *("text", "textFormat", "attachments", "attachmentLayout", "suggestedActions", "channelData", "locale"),
+)
+ADDRESS_FIELDS = frozenset(
+    {
+        *("id", "timestamp", "localTimestamp", "localTimezone", "channelId", "serviceUrl", "conversation", "from"),
+        *("recipient", "replyToId", "relatesTo", "callerId", "deliveryMode", "type"),
+    }
+)
+"""Fields of a whole activity that are each delivery's own; they are left out."""
+
+_LATER = "This version does not serve it yet."
+LATER = {
+    **{f"/to/{name}": _LATER for name in ("topic", "reference", "create", "tenantId", "conversationType")},
+    **{f"/{name}": _LATER for name in ("dialog", "collapseKey", "callbackUrl")},
+}
+
+
+class Part(BaseModel):
+    """A part of a request: camelCase, no field that is not known, no value that has to be guessed."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+
+class SchemaPart(Part):
+    """A part of an activity: what the schema does not know is passed on."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _time(value: object) -> object:
+    if isinstance(value, dict):
+        raise ValueError("This version does not serve times in each recipient's own zone yet; give one with an offset.")
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\dT", value):
+        raise ValueError("It is not a time; write it as 2026-12-01T09:00:00+01:00.")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
+ChannelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
+
+
+class Attachment(SchemaPart):
+    content_type: Name
+    content_url: str | None = None
+    content: Any = None
+    name: str | None = None
+    thumbnail_url: str | None = None
+
+
+class CardAction(SchemaPart):
+    type: Name
+    title: str
+    value: Any = None
+
+
+class SuggestedActions(SchemaPart):
+    actions: Annotated[list[CardAction], Field(min_length=1)]
+    to: list[str] | None = None
+
+
+class Said(Part):
+    """What to say, as in the activity schema."""
+
+    text: Text | None = None
+    text_format: Literal["plain", "markdown", "xml"] | None = None
+    attachments: list[Attachment] | None = None
+    attachment_layout: Literal["list", "carousel"] | None = None
+    suggested_actions: SuggestedActions | None = None
+    channel_data: dict[str, Any] | None = None
+    locale: Locale | None = None
+
+
+class MessageActivity(Said):
+    """A whole message activity. Its address (conversation, from, recipient, ...) is each delivery's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["message"] = "message"
+    speak: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> MessageActivity:
+        said = (self.text, self.attachments, self.suggested_actions, self.channel_data, self.speak)
+        if not any(said):
+            raise ValueError("It says nothing; give text, attachments, suggestedActions, channelData or speak.")
+        return self
+
+
+class Action(Part):
+    """What the user can do: say ``value`` with one tap, or open ``url``."""
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    value: Line | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]\S*$", max_length=2048)] | None = Field(
+        default=None, validate_default=True
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _one_of_two(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if "value" in info.data and (info.data["value"] is None) == (url is None):
+            raise ValueError("Give exactly one of value and url.")
+        return url
+
+
+class To(Part):
+    """Whom it is for: exactly one of conversation, conversations, user, aadObjectId and all."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in AUDIENCES]})
+
+    conversation: Name | None = None
+    """A conversation key: ``channelId/conversationId``."""
+    conversations: Annotated[list[Name], Field(min_length=1, max_length=CONVERSATIONS_LIMIT)] | None = None
+    """Conversation keys, each once."""
+    user: Name | None = None
+    """A user id: every conversation of theirs."""
+    aad_object_id: Name | None = None
+    all: Literal[True] | None = None
+    """Every known conversation."""
+    channel_id: ChannelId | None = None
+    """Narrows user, aadObjectId and all to a channel."""
+
+    @field_validator("conversations")
+    @classmethod
+    def _each_once(cls, keys: list[str] | None) -> list[str] | None:
+        seen: set[str] = set()
+        for key in keys or ():
+            if key in seen:
+                raise ValueError(f"Each conversation may be there once; {key[:200]!r} is there again.")
+            seen.add(key)
+        return keys
+
+
+class NotifyRequest(Said):
+    to: To
+    activity: MessageActivity | None = None
+    """Instead of text, textFormat, attachments, attachmentLayout, suggestedActions, channelData and locale."""
+    mode: Mode = Mode.RESUME
+    urgent: bool = False
+    """Listed first."""
+    title: Line | None = None
+    reason: Line | None = None
+    """Why the user gets it."""
+    source: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Who sent it."""
+    actions: Annotated[list[Action], Field(max_length=ACTIONS_LIMIT)] | None = None
+    category: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "general"
+    send_at: Moment | None = None
+    """Not before this time; at most 365 days ahead."""
+    expires_at: Moment | None = None
+    """When it is no longer worth showing; by default, and at most, 30 days after sendAt."""
+    hold_for: Annotated[float, Field(gt=0, le=HOLD_LIMIT.total_seconds())] | None = None
+    """Seconds for which the mode resume may hold it."""
+    delivery: Guarantee = Guarantee.AT_LEAST_ONCE
+    id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """As the header Idempotency-Key: the same key and body within 24 hours answer the first answer again."""
+    dry_run: bool = False
+    """Validates and counts recipients, sends nothing."""
+
+    @field_validator("send_at")
+    @classmethod
+    def _within_a_year(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        if moment is not None and moment - _now(info) > SCHEDULE_LIMIT:
+            raise ValueError(f"It is more than {SCHEDULE_LIMIT.days} days ahead.")
+        return moment
+
+    @field_validator("expires_at")
+    @classmethod
+    def _worth_showing(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        if moment is None or "send_at" not in info.data:
+            return moment
+        begins = max(_now(info), info.data["send_at"] or _now(info))
+        if moment <= begins:
+            raise ValueError("It is not after sendAt." if begins > _now(info) else "It is not in the future.")
+        if moment - begins > RETENTION:
+            raise ValueError(f"It is more than {RETENTION.days} days after sendAt, or after now without one.")
+        return moment
+
+    @field_validator("id")
+    @classmethod
+    def _printable(cls, key: str | None) -> str | None:
+        if key is not None and not key.isprintable():
+            raise ValueError("It has characters that cannot be printed.")
+        return key
+
+
+class Accepted(BaseModel):
+    """The answer to a notification that was recorded."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True)
+
+    id: str
+    status: Literal["scheduled", "pending"]
+    recipients: int
+    status_url: str
+
+
+class Counted(BaseModel):
+    """The answer to a dry run."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True)
+
+    dry_run: Literal[True] = True
+    recipients: int
+
+
+def parse_request(raw: Any, *, now: datetime) -> NotifyRequest:
+    """Raises :class:`Problem` with every bad field."""
+    if not isinstance(raw, dict):
+        raise invalid_fields([BadField("", "The body is not an object.")])
+    errors: list[BadField] = []
+    try:
+        parsed = NotifyRequest.model_validate_json(canonical(raw), context={"now": now})
+    except ValidationError as error:
+        errors = mistakes(error, later=LATER)
+    errors += _wrong_combinations(raw)
+    errors += _malformed_activity(raw, {error.place for error in errors})
+    if errors:
+        raise invalid_fields(errors)
+    return parsed
+
+
+def activity_of(raw: Mapping[str, Any]) -> Json:
+    """The message activity of a request that was validated, in the words it came in."""
+    if raw.get("activity") is not None:
+        return {name: value for name, value in raw["activity"].items() if name not in ADDRESS_FIELDS}
+    return {name: raw[name] for name in ACTIVITY_FIELDS if raw.get(name) is not None}
+
+
+def _wrong_combinations(raw: Json) -> list[BadField]:
+    """What is wrong with fields together; each of them may be right or wrong by itself."""
+    errors = []
+    to = raw.get("to")
+    if isinstance(to, dict):
+        given = [name for name in AUDIENCES if to.get(name) is not None]
+        later = [name for name in to if f"/to/{name}" in LATER]
+        if len(given) > 1 or (not given and not later):
+            errors.append(BadField("/to", f"Give exactly one of {', '.join(AUDIENCES)}."))
+        if to.get("channelId") is not None and {"conversation", "conversations"} & set(given):
+            errors.append(BadField("/to/channelId", "It narrows user, aadObjectId and all only."))
+    activity = raw.get("activity")
+    if activity is not None:
+        errors += [
+            BadField(f"/{name}", "Give it inside the activity, or no activity.")
+            for name in ACTIVITY_FIELDS
+            if raw.get(name) is not None
+        ]
+    elif not any(raw.get(name) for name in ("text", "attachments", "title", "dialog")):
+        errors.append(BadField("", "It says nothing; give text, attachments, title or activity."))
+    return errors
+
+
+def _malformed_activity(raw: Json, reported: set[str]) -> list[BadField]:
+    """What else of a whole activity could not be sent."""
+    activity = raw.get("activity")
+    if not isinstance(activity, dict):
+        return []
+    body = {name: value for name, value in activity.items() if name not in ADDRESS_FIELDS}
+    found = [BadField(f"/activity{error.place}", error.detail) for error in malformed(body)]
+    return [error for error in found if error.place not in reported]
+
+
+def _now(info: ValidationInfo) -> datetime:
+    assert info.context is not None
+    now: datetime = info.context["now"]
+    return now

@@ -1,0 +1,96 @@
+"""How requests are read: bodies with a limit, JSON, and models whose every mistake is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import BaseModel, ValidationError
+
+from web.problems import BadField, Problem, invalid_fields
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The body, of at most ``limit`` bytes once it is decompressed. Raises :class:`Problem` (400, 413)."""
+    too_large = Problem(413, "too-large", "Body too large", f"The body may have {limit // 1024} KiB.")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise too_large
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+        raise Problem(
+            400, "unreadable-body", "Unreadable body", "The body ended early or is encoded wrongly."
+        ) from error
+    return bytes(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises :class:`Problem` (400) that says where the JSON is wrong."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise _bad_json(detail) from error
+
+
+def canonical(value: Any) -> bytes:
+    """The same bytes for the same JSON, however its keys are ordered and its text is laid out."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise _bad_json("The body is nested too deeply.") from error
+
+
+def _bad_json(detail: str) -> Problem:
+    return Problem(400, "invalid-json", "Invalid JSON", detail)
+
+
+def pointer(parts: Iterable[object]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def mistakes(error: ValidationError, *, later: Mapping[str, str] | None = None) -> list[BadField]:
+    """What a model found wrong. ``later`` has the pointers of fields that this version does not serve."""
+    found = []
+    for each in error.errors(include_url=False, include_input=False):
+        place = pointer(each["loc"])
+        detail = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "json_invalid":
+            raise _bad_json("The body is nested too deeply, or is no JSON that can be read.")
+        if each["type"] == "extra_forbidden":
+            detail = (later or {}).get(place) or "There is no such field."
+        found.append(BadField(place, detail))
+    return found
+
+
+def parse_query(model: type[M], request: web.Request) -> M:
+    """The query's parameters as a model. Raises :class:`Problem` (422)."""
+    errors = [
+        BadField(name, "It is given more than once.", "parameter")
+        for name in sorted(set(request.query))
+        if len(request.query.getall(name)) > 1
+    ]
+    try:
+        parsed = model.model_validate(dict(request.query))
+    except ValidationError as error:
+        errors += [BadField(found.place[1:], found.detail, "parameter") for found in mistakes(error)]
+    if errors:
+        raise invalid_fields(errors)
+    return parsed
+
+
+def json_answer(
+    body: BaseModel | Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    data = body.model_dump_json(by_alias=True).encode() if isinstance(body, BaseModel) else orjson.dumps(body)
+    return web.Response(status=status, body=data, content_type="application/json", headers=headers)

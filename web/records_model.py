@@ -1,0 +1,250 @@
+"""What the API tells of notifications, conversations and jobs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from domain.clock import to_iso
+from domain.delivery import Status
+from domain.job import Job, JobStatus
+from domain.notification import Guarantee, Json, Mode
+from domain.phase import Phase
+from domain.reachability import Reachability
+from state.conversations import Known
+from state.notifications import DeliveryRow, NotificationRecord
+
+PAGE_LIMIT = 500
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(to_iso, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+class View(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Query(BaseModel):
+    """Parameters of a list."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT)] = 50
+    cursor: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    """``next`` of the page before."""
+
+
+class DeliveriesQuery(Query):
+    status: Status | None = None
+
+
+class NotificationsQuery(DeliveriesQuery):
+    """``status`` finds notifications that have a delivery in it."""
+
+    source: str | None = None
+    category: str | None = None
+
+
+class ConversationsQuery(Query):
+    channel_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = None
+
+
+class JobsQuery(Query):
+    conversation: str | None = None
+
+
+class DeliveryView(View):
+    conversation: str
+    status: Status
+    attempts: int
+    at: Moment
+    reason: str | None
+    activity_id: str | None
+    may_be_repeated: bool
+    result: Any = None
+
+    @classmethod
+    def of(cls, row: DeliveryRow) -> DeliveryView:
+        return cls(
+            conversation=row.conversation,
+            status=row.status,
+            attempts=row.attempts,
+            at=row.at,
+            reason=row.reason,
+            activity_id=row.activity_id,
+            may_be_repeated=row.may_be_repeated,
+        )
+
+
+class NotificationView(View):
+    id: str
+    summary: str
+    source: str | None
+    category: str
+    mode: Mode
+    urgent: bool
+    created_at: Moment
+    send_at: Moment | None
+    expires_at: Moment
+    recipients: int
+    counts: dict[Status, int]
+    """Deliveries by status; those that were not put into mailboxes yet count as scheduled or pending."""
+
+    @classmethod
+    def of(cls, record: NotificationRecord, now: datetime) -> NotificationView:
+        return cls(**_fields_of(record, now))
+
+
+class NotificationDetails(NotificationView):
+    title: str | None
+    reason: str | None
+    activity: Json
+    actions: list[Json]
+    hold_for: float | None
+    delivery: Guarantee
+    deliveries: list[DeliveryView]
+    next: str | None
+
+    @classmethod
+    def with_deliveries(
+        cls, record: NotificationRecord, now: datetime, rows: list[DeliveryRow], following: str | None
+    ) -> NotificationDetails:
+        notification = record.notification
+        return cls(
+            **_fields_of(record, now),
+            title=notification.content.title,
+            reason=notification.content.reason,
+            activity=notification.content.activity,
+            actions=list(notification.content.actions),
+            hold_for=notification.hold_for,
+            delivery=notification.guarantee,
+            deliveries=[DeliveryView.of(row) for row in rows],
+            next=following,
+        )
+
+
+class NotificationPage(View):
+    notifications: list[NotificationView]
+    next: str | None
+
+
+class UserView(View):
+    id: str | None
+    name: str | None
+    aad_object_id: str | None
+
+
+class ConversationView(View):
+    key: str
+    channel_id: str
+    conversation_type: str | None
+    user: UserView | None
+    tenant_id: str | None
+    timezone: str | None
+    locale: str | None
+    phase: Phase
+    dialogs: list[str]
+    inbox: int
+    mailbox: int
+    outbox: int
+    reachability: Reachability
+    reachability_since: Moment | None
+    reachability_detail: str | None
+    first_seen: Moment
+    last_seen: Moment
+
+    @classmethod
+    def of(cls, known: Known, phase: Phase) -> ConversationView:
+        conversation = known.reference.get("conversation") or {}
+        user = known.reference.get("user")
+        return cls(
+            key=known.key,
+            channel_id=known.reference["channelId"],
+            conversation_type=conversation.get("conversationType"),
+            user=UserView(id=user.get("id"), name=user.get("name"), aad_object_id=user.get("aadObjectId"))
+            if user
+            else None,
+            tenant_id=conversation.get("tenantId"),
+            timezone=known.timezone,
+            locale=known.locale,
+            phase=phase,
+            dialogs=list(known.dialogs),
+            inbox=known.inbox,
+            mailbox=known.mailbox,
+            outbox=known.outbox,
+            reachability=known.reachability,
+            reachability_since=known.reachability_since,
+            reachability_detail=known.reachability_detail,
+            first_seen=known.first_seen,
+            last_seen=known.last_spoke or known.first_seen,
+        )
+
+
+class ConversationPage(View):
+    conversations: list[ConversationView]
+    next: str | None
+
+
+class JobView(View):
+    id: str
+    conversation: str
+    number: int
+    name: str
+    asked: str
+    arguments: Json
+    status: JobStatus
+    progress: float | None
+    """A share from 0 to 1."""
+    note: str | None
+    result: str | None
+    error: str | None
+    attempt: int
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    answer: str | None
+    """Status of the delivery that carries the answer."""
+
+    @classmethod
+    def of(cls, job: Job) -> JobView:
+        return cls(**{name: getattr(job, name) for name in cls.model_fields})
+
+
+class JobPage(View):
+    jobs: list[JobView]
+    next: str | None
+
+
+def _fields_of(record: NotificationRecord, now: datetime) -> dict[str, Any]:
+    notification = record.notification
+    return {
+        "id": notification.id,
+        "summary": notification.content.summary,
+        "source": notification.content.source,
+        "category": notification.category,
+        "mode": notification.mode,
+        "urgent": notification.urgent,
+        "created_at": notification.created_at,
+        "send_at": notification.send_at,
+        "expires_at": notification.expires_at,
+        "recipients": max(record.recipients, sum(record.counts.values())),
+        "counts": counts_of(record, now),
+    }
+
+
+def counts_of(record: NotificationRecord, now: datetime) -> dict[Status, int]:
+    """Deliveries by status. Before any is put into a mailbox, all recipients wait."""
+    if record.counts or not record.recipients:
+        return record.counts
+    send_at = record.notification.send_at
+    return {Status.SCHEDULED if send_at is not None and send_at > now else Status.PENDING: record.recipients}
