@@ -231,12 +231,14 @@ class Service:
             turns=self.turns,
             outbox=outbox,
             conversations=self.work,
+            mail=self.mail,
             adapter=adapter,
             clients=clients,
             handler=AsideBot(host, delivering, conversation_state, user_state).on_turn,
             apologize=apology,
             app_id=settings.microsoft_app_id,
             flush_after=settings.flush_after,
+            clock=self.clock,
         )
 
     def _tokens(self, cloud: Cloud) -> Tokens:

@@ -25,12 +25,14 @@ from bots.lines import Lines
 from bots.outbox import Outbox
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
+from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import LeaseLost, StoreUnavailable
-from domain.ids import ConversationKey, conversation_key, new_id, user_key
-from state.activities import to_json
-from state.turn import Turn
+from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
+from state.activities import activity_from_json, to_json
+from state.mail import Mail
+from state.turn import Kept, Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
 from state.work import Claim, Work
 
@@ -46,6 +48,7 @@ BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
 
 Handler = Callable[[TurnContext], Awaitable[None]]
+Begin = Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,17 @@ class Pipeline:
         turns: Turns,
         outbox: Outbox,
         conversations: Work,
+        mail: Mail,
         adapter: AsideAdapter,
         clients: SdkClients,
         handler: Handler,
         apologize: Callable[[str, str | None], str],
         app_id: str,
         flush_after: timedelta,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
+        self._mail = mail
         self._turns = turns
         self._outbox = outbox
         self._work = conversations
@@ -94,28 +101,33 @@ class Pipeline:
     async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
         """Run the turn of an inbound activity, once the conversation is its own. Raises :class:`StoreUnavailable`."""
         key = conversation_key(activity.channel_id, activity.conversation.id)
-        token = new_id("trn")
+        received = self._clock()
+        user = _speaker(activity)
         async with self._lines.turn(key):
-            user_id = activity.from_property.id if activity.from_property else None
-            user = user_key(activity.channel_id, user_id) if user_id else None
+            while True:
+                token = new_id("trn")
 
-            async def begin() -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token, user=user, activity_id=activity.id or None)
+                async def begin(token: str = token) -> Begun | Taken | AlreadyProcessed:
+                    return await self._turns.begin(key, token, user=user, activity_id=activity.id or None)
 
-            claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
-            if not isinstance(begun, Begun):
-                await self._work.wake(key)  # whatever else it was in hand for is still to be done
-                return Duplicate()
-            held = _Held(key=key, token=token, claim=claim)
+                claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
+                if not isinstance(begun, Begun):
+                    await self._work.wake(key)  # whatever else it was in hand for is still to be done
+                    return Duplicate()
+                held = _Held(key=key, token=token, claim=claim)
+                earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
+                if earlier is None or earlier.activity["id"] == activity.id:
+                    return await self._said(held, begun, begin, identity, activity)
+                await self._said_before(held, begun, earlier)
 
-            async def run(turn: Turn) -> InvokeResponse | None:
-                _set_aside_what_failed(turn, user=True)
-                inbound_record(turn, activity)
-                return await self._in_turn(
-                    turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)
-                )
-
-            return await self._transaction(held, begun, begin, run, activity)
+    async def keep(self, activity: Activity, waited: float) -> bool:
+        """Promise the turn of an activity that came in ``waited`` seconds ago: should this process die, another
+        runs it. False for one that has no id, by which its turn would be known. Raises :class:`StoreUnavailable`."""
+        if not activity.id:
+            return False
+        key = conversation_key(activity.channel_id, activity.conversation.id)
+        await self._mail.keep_input(key, activity.id, to_json(activity), self._clock() - timedelta(seconds=waited))
+        return True
 
     async def proactive_turn(self, claim: Claim) -> None:
         """Give a conversation that was woken its turn, unless it has one; then whoever has it sees to the rest."""
@@ -132,6 +144,9 @@ class Pipeline:
             if not isinstance(begun, Begun):
                 return
             held = _Held(key=key, token=token, claim=claim)
+            if begun.turn.inputs:
+                await self._said_before(held, begun, begun.turn.inputs[0])
+                return
 
             async def run(turn: Turn) -> None:
                 _set_aside_what_failed(turn, user=False)
@@ -147,13 +162,45 @@ class Pipeline:
 
             await self._transaction(held, begun, begin, run, None)
 
+    async def _said(
+        self,
+        held: _Held,
+        begun: Begun,
+        begin: Begin,
+        identity: ClaimsIdentity,
+        activity: Activity,
+    ) -> InvokeResponse | None:
+        async def run(turn: Turn) -> InvokeResponse | None:
+            _set_aside_what_failed(turn, user=True)
+            _hear(turn, activity)
+            answer: InvokeResponse | None = await self._in_turn(
+                turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)
+            )
+            return answer
+
+        return await self._transaction(held, begun, begin, run, activity)
+
+    async def _said_before(self, held: _Held, begun: Begun, kept: Kept) -> None:
+        """Run the turn of an activity whose process did not live to commit it. It was authenticated when it came."""
+        activity = activity_from_json(kept.activity)
+        log.warning(
+            "a turn is run in place of a process that died",
+            extra={"action": "input_recovered", "conversation": held.key, "activity": activity.id},
+        )
+
+        async def begin() -> Begun | Taken | AlreadyProcessed:
+            return await self._turns.begin(held.key, held.token)
+
+        identity = self._adapter.create_claims_identity(self._app_id)
+        await self._said(held, begun, begin, identity, activity)
+
     # ------------------------------------------------------------------ the transaction
 
     async def _transaction(
         self,
         held: _Held,
         begun: Begun,
-        begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]],
+        begin: Begin,
         run: Callable[[Turn], Awaitable[InvokeResponse | None]],
         activity: Activity | None,
     ) -> InvokeResponse | None:
@@ -207,7 +254,7 @@ class Pipeline:
         if carried.left.mail > len(turn.bumped) or stuck:
             await self._work.wake(held.key)
 
-    async def _again(self, begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]) -> Begun:
+    async def _again(self, begin: Begin) -> Begun:
         """Read again what a failed or overtaken turn had read; the lock is still held."""
         begun = await begin()
         if not isinstance(begun, Begun):
@@ -217,7 +264,7 @@ class Pipeline:
     async def _failed(
         self,
         held: _Held,
-        begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]],
+        begin: Begin,
         turn: Turn,
         activity: Activity | None,
         error: Exception,
@@ -230,7 +277,7 @@ class Pipeline:
         ended = (await self._again(begin)).turn
         ended.sent_early = turn.sent_early
         if activity is not None:
-            inbound_record(ended, activity)
+            _hear(ended, activity)
             ended.mail_ids = []
             if activity.type in (ActivityTypes.message, ActivityTypes.invoke):
                 ended.send(_apology(activity, self._apologize(reference, activity.locale)), activity.service_url)
@@ -243,7 +290,7 @@ class Pipeline:
 
     # ------------------------------------------------------------------ the lock
 
-    async def _wait_for(self, begin: Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]) -> Any:
+    async def _wait_for(self, begin: Begin) -> Any:
         pause, longest = BACK_OFF
         while isinstance(begun := await begin(), Taken):
             await asyncio.sleep(min(pause, begun.ends_in + 0.001) * random.uniform(0.75, 1.25))
@@ -270,6 +317,18 @@ class Pipeline:
             yield
         finally:
             keeper.cancel()
+
+
+def _speaker(activity: Activity) -> UserKey | None:
+    user_id = activity.from_property.id if activity.from_property else None
+    return user_key(activity.channel_id, user_id) if user_id else None
+
+
+def _hear(turn: Turn, activity: Activity) -> None:
+    """Make the turn that of an inbound activity."""
+    turn.user = _speaker(activity)
+    turn.activity_id = activity.id or None
+    inbound_record(turn, activity)
 
 
 def _apology(activity: Activity, text: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from domain.delivery import Delivery
 from domain.ids import ConversationKey, DeliveryId
+from domain.notification import Json
 from state import keys
 from state.store import Command, Script, Store, scripted
-from state.turns import encode_mail, encode_withdrawal
+from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
 from state.work import Work
 
 # KEYS mailbox ids | ttl, (id, mail)... -> how many were new
@@ -27,6 +29,16 @@ return new
 )
 
 
+# KEYS mailbox activities | activity id, mail -> 1 kept | 0 its turn has committed
+_KEEP_INPUT = Script(
+    """
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'in:' .. ARGV[1], ARGV[2])
+return 1
+"""
+)
+
+
 class Mail:
     """``conversations`` is the work of giving conversations a turn."""
 
@@ -40,6 +52,15 @@ class Mail:
             return
         await self._store.sequence(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
         await self._conversations.wake(*{key: None for key, _ in mail})
+
+    async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
+        """Keep an inbound activity until its turn has committed, should the process that has it die.
+
+        One whose turn has committed already is not kept.
+        """
+        names = [keys.mailbox(key), keys.activity_ids(key)]
+        await self._store.call(_KEEP_INPUT, names, [activity_id, encode_input(activity, at)])
+        await self._conversations.wake(key, delay=LEASE.total_seconds() + 1)
 
     async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId) -> None:
         """Ask the conversation to drop a delivery, wherever it is keeping it."""

@@ -70,6 +70,14 @@ class Document:
         return None if data == self._raw else data
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """An inbound activity (schema JSON) that was accepted before its turn was over; ``at``: when it came in."""
+
+    at: datetime
+    activity: Json
+
+
 @dataclass
 class Turn:
     """One turn of one conversation. ``at`` is the moment it began; everything in it happens then."""
@@ -87,6 +95,8 @@ class Turn:
     """What lay in the mailbox when the turn began, oldest first."""
     withdrawn: list[str]
     """Ids of deliveries that were cancelled while a turn might be keeping them."""
+    inputs: list[Kept]
+    """What the user said in turns that were promised but have not committed, oldest first."""
     mail_ids: list[str]
     record: Json | None
     """The stored conversation record (``state.conversations``), None for a conversation not seen before."""

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
 
-from domain.clock import Clock, from_ms
+from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Delivery
 from domain.effect import Effect, effect_from_json, effect_to_json
 from domain.errors import LeaseLost
 from domain.ids import ConversationKey, UserKey
+from domain.notification import Json
 from state import keys
 from state.codec import Codec
 from state.store import Command, Script, Store, scripted
-from state.turn import Document, Turn
+from state.turn import Document, Kept, Turn
 
 LEASE = timedelta(seconds=10)
 """How long a lock outlives its holder's last sign of life."""
@@ -57,6 +58,7 @@ if h[3] ~= ARGV[1] then
   if ARGV[3] ~= '' then set[#set + 1] = 'state'; set[#set + 1] = ARGV[3] end
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'state', ARGV[5], 'version', ARGV[4] + 1) end
   if ARGV[6] ~= '' then
+    redis.call('HDEL', KEYS[2], 'in:' .. ARGV[6])
     redis.call('ZADD', KEYS[4], now, ARGV[6])
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[7] * 1000)
     redis.call('EXPIRE', KEYS[4], ARGV[7])
@@ -202,7 +204,7 @@ class Turns:
         if answer[0] == 2:
             return AlreadyProcessed()
         _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach = answer
-        deliveries, withdrawn, mail_ids = _sorted_mail(mail)
+        deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         turn = Turn(
             conversation=key,
             token=token,
@@ -214,6 +216,7 @@ class Turns:
             user_state=self._user_document(user_answers[0]) if user_answers else None,
             mail=deliveries,
             withdrawn=withdrawn,
+            inputs=inputs,
             mail_ids=mail_ids,
             record=orjson.loads(record) if record else None,
             last_spoke=from_ms(int(spoke)) if spoke else None,
@@ -309,18 +312,31 @@ def encode_withdrawal(delivery_id: str) -> bytes:
     return orjson.dumps({"kind": "withdrawal", "id": delivery_id})
 
 
-def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[str]]:
-    """Deliveries oldest first, ids of withdrawn deliveries, and the names of all mail."""
+def encode_input(activity: Json, at: datetime) -> bytes:
+    """The mail that keeps an inbound activity until its turn has committed."""
+    return orjson.dumps({"kind": "input", "at": to_ms(at), "activity": activity})
+
+
+def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kept], list[str]]:
+    """Deliveries oldest first, ids of withdrawn deliveries, kept inputs oldest first; and the names of the mail that
+    a turn takes away by taking it in (an input goes with the turn that answers it)."""
     deliveries: list[Delivery] = []
     withdrawn: list[str] = []
-    for data in mail[1::2]:
+    inputs: list[Kept] = []
+    names: list[str] = []
+    for name, data in zip(mail[::2], mail[1::2], strict=True):
         body = orjson.loads(data)
+        if body["kind"] == "input":
+            inputs.append(Kept(at=from_ms(body["at"]), activity=body["activity"]))
+            continue
+        names.append(name.decode())
         if body["kind"] == "withdrawal":
             withdrawn.append(body["id"])
         else:
             deliveries.append(Delivery.from_json(body))
     deliveries.sort(key=lambda delivery: (delivery.created_at, delivery.id))
-    return deliveries, withdrawn, [name.decode() for name in mail[::2]]
+    inputs.sort(key=lambda kept: kept.at)
+    return deliveries, withdrawn, inputs, names
 
 
 def _read_user(user: UserKey) -> Command:

@@ -49,7 +49,7 @@ def _kinds(cls: Any) -> dict[str, str]:
     }
 
 
-def _wrong(cls: type[Model], body: Json, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
+def _wrong(cls: Any, body: Json, path: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], str]]:
     kinds = _kinds(cls)
     for name, value in body.items():
         if value is not None and name in kinds:

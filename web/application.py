@@ -60,7 +60,7 @@ def create_application(services: WebServices) -> WebApplication:
         *_notification_routes(services),
         *_conversation_routes(services),
         *_job_routes(services),
-        *_operation_routes(services, description),
+        *_operation_routes(services, messages, description),
     ]
     description.document = describe(routes)
     for route in routes:
@@ -198,9 +198,9 @@ def _job_routes(services: WebServices) -> list[Route]:
     ]
 
 
-def _operation_routes(services: WebServices, description: _Description) -> list[Route]:
+def _operation_routes(services: WebServices, messages: Messages, description: _Description) -> list[Route]:
     ready = services.ready or store_ready(services.store)
-    health = Health(ready, services.metrics, services.works)
+    health = Health(ready, services.metrics, services.works, lambda: messages.draining)
     return [
         Route(
             method="GET",

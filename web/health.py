@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -34,8 +34,11 @@ def store_ready(store: Store) -> Ready:
 
 
 class Health:
-    def __init__(self, ready: Ready, metrics: Metrics, works: Mapping[str, Work]) -> None:
+    """``draining`` tells whether the service is shutting down, and so is not to be sent anything more."""
+
+    def __init__(self, ready: Ready, metrics: Metrics, works: Mapping[str, Work], draining: Callable[[], bool]) -> None:
         self._ready = ready
+        self._draining = draining
         self._metrics = metrics
         self._works = works
 
@@ -48,6 +51,8 @@ class Health:
             dependencies = dict(await asyncio.wait_for(self._ready(), READY_WITHIN))
         except TimeoutError:
             dependencies = {"dependencies": f"no answer within {READY_WITHIN:g} s"}
+        if self._draining():
+            dependencies["service"] = "shutting down"
         is_ready = all(state == OK for state in dependencies.values())
         body = {"status": OK if is_ready else "unavailable", "dependencies": dependencies}
         return json_answer(body, status=200 if is_ready else 503)

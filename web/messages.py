@@ -64,6 +64,10 @@ class Messages:
         self._turns: set[asyncio.Task[Outcome]] = set()
         self._draining = False
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
     async def drain(self, seconds: float) -> None:
         """Take no more activities, give the turns under way up to ``seconds``, then end them."""
         self._draining = True

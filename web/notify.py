@@ -25,9 +25,10 @@ from state.notifications import (
     Notifications,
 )
 from web.access import SENDER
-from web.notify_model import Accepted, Counted, NotifyRequest, To, activity_of, parse_request
+from web.notify_model import Accepted, Counted, NotifyRequest, To, parse_request
 from web.problems import BadField, Problem, invalid_fields
 from web.reading import canonical, json_answer, parse_json, read_body
+from web.said_model import activity_of
 
 log = logging.getLogger("aside.web")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -17,34 +16,21 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from domain.notification import Guarantee, Json, Mode
 from state.notifications import RETENTION
-from web.activity_shape import malformed
 from web.problems import BadField, invalid_fields
 from web.reading import canonical, mistakes
+from web.said_model import ACTIVITY_FIELDS, Line, MessageActivity, Name, Part, Said, malformed_activity
 
-TEXT_LIMIT = 28 * 1024
 CONVERSATIONS_LIMIT = 5000
 ACTIONS_LIMIT = 10
 SCHEDULE_LIMIT = timedelta(days=365)
 HOLD_LIMIT = timedelta(days=30)
 
 AUDIENCES = ("conversation", "conversations", "user", "aadObjectId", "all")
-ACTIVITY_FIELDS = (
-    *("text", "textFormat", "attachments", "attachmentLayout", "suggestedActions", "channelData", "locale"),
-)
-ADDRESS_FIELDS = frozenset(
-    {
-        *("id", "timestamp", "localTimestamp", "localTimezone", "channelId", "serviceUrl", "conversation", "from"),
-        *("recipient", "replyToId", "relatesTo", "callerId", "deliveryMode", "type"),
-    }
-)
-"""Fields of a whole activity that are each delivery's own; they are left out."""
-
 _LATER = "This version does not serve it yet."
 LATER = {
     **{f"/to/{name}": _LATER for name in ("topic", "reference", "create", "tenantId", "conversationType")},
@@ -52,86 +38,21 @@ LATER = {
 }
 
 
-class Part(BaseModel):
-    """A part of a request: camelCase, no field that is not known, no value that has to be guessed."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
-
-
-class SchemaPart(Part):
-    """A part of an activity: what the schema does not know is passed on."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 def _time(value: object) -> object:
     if isinstance(value, dict):
         raise ValueError("This version does not serve times in each recipient's own zone yet; give one with an offset.")
-    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\dT", value):
-        raise ValueError("It is not a time; write it as 2026-12-01T09:00:00+01:00.")
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", value):
+            return datetime.fromisoformat(value)
+    except ValueError:
+        pass
+    raise ValueError("It is not a time; write it as 2026-12-01T09:00:00+01:00.")
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
 ChannelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
-Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
-
-
-class Attachment(SchemaPart):
-    content_type: Name
-    content_url: str | None = None
-    content: Any = None
-    name: str | None = None
-    thumbnail_url: str | None = None
-
-
-class CardAction(SchemaPart):
-    type: Name
-    title: str
-    value: Any = None
-
-
-class SuggestedActions(SchemaPart):
-    actions: Annotated[list[CardAction], Field(min_length=1)]
-    to: list[str] | None = None
-
-
-class Said(Part):
-    """What to say, as in the activity schema."""
-
-    text: Text | None = None
-    text_format: Literal["plain", "markdown", "xml"] | None = None
-    attachments: list[Attachment] | None = None
-    attachment_layout: Literal["list", "carousel"] | None = None
-    suggested_actions: SuggestedActions | None = None
-    channel_data: dict[str, Any] | None = None
-    locale: Locale | None = None
-
-
-class MessageActivity(Said):
-    """A whole message activity. Its address (conversation, from, recipient, ...) is each delivery's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["message"] = "message"
-    speak: str | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> MessageActivity:
-        said = (self.text, self.attachments, self.suggested_actions, self.channel_data, self.speak)
-        if not any(said):
-            raise ValueError("It says nothing; give text, attachments, suggestedActions, channelData or speak.")
-        return self
 
 
 class Action(Part):
@@ -262,17 +183,10 @@ def parse_request(raw: Any, *, now: datetime) -> NotifyRequest:
     except ValidationError as error:
         errors = mistakes(error, later=LATER)
     errors += _wrong_combinations(raw)
-    errors += _malformed_activity(raw, {error.place for error in errors})
+    errors += malformed_activity(raw, {error.place for error in errors})
     if errors:
         raise invalid_fields(errors)
     return parsed
-
-
-def activity_of(raw: Mapping[str, Any]) -> Json:
-    """The message activity of a request that was validated, in the words it came in."""
-    if raw.get("activity") is not None:
-        return {name: value for name, value in raw["activity"].items() if name not in ADDRESS_FIELDS}
-    return {name: raw[name] for name in ACTIVITY_FIELDS if raw.get(name) is not None}
 
 
 def _wrong_combinations(raw: Json) -> list[BadField]:
@@ -296,16 +210,6 @@ def _wrong_combinations(raw: Json) -> list[BadField]:
     elif not any(raw.get(name) for name in ("text", "attachments", "title", "dialog")):
         errors.append(BadField("", "It says nothing; give text, attachments, title or activity."))
     return errors
-
-
-def _malformed_activity(raw: Json, reported: set[str]) -> list[BadField]:
-    """What else of a whole activity could not be sent."""
-    activity = raw.get("activity")
-    if not isinstance(activity, dict):
-        return []
-    body = {name: value for name, value in activity.items() if name not in ADDRESS_FIELDS}
-    found = [BadField(f"/activity{error.place}", error.detail) for error in malformed(body)]
-    return [error for error in found if error.place not in reported]
 
 
 def _now(info: ValidationInfo) -> datetime:
