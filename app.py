@@ -23,7 +23,6 @@ from aiohttp import web
 from botbuilder.dialogs import Dialog
 from botbuilder.integration.aiohttp import ConfigurationBotFrameworkAuthentication
 from botframework.connector.auth import ClaimsIdentity, MicrosoftAppCredentials
-from web.application import create_application
 
 import config
 import logs
@@ -65,6 +64,7 @@ from state.store import Store
 from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
 from state.work import Claim, Work
+from web.application import create_application
 from web.services import WebServices
 
 log = logging.getLogger("aside.app")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from bots.channel import Channel
+from bots.fault_points import reached
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
 from domain.effect import Index, Notify, Operation, Report, Send, Submit
@@ -82,11 +83,13 @@ class Outbox:
         entries: Sequence[Entry],
         *,
         sent: Sequence[tuple[str, str]] = (),
+        doubtful: bool = False,
         release: bool,
         closing: tuple[Work, Claim, float | None] | None = None,
     ) -> CarriedOut:
         """Carry out ``entries`` from the head of the outbox; then, with ``release``, let go of the lock and,
         with ``closing``, of the work in hand. ``sent``: ids of activities that went out before the commit.
+        ``doubtful``: the first send may have gone out already, from a process that died or lost the conversation.
 
         Raises :class:`LeaseLost`.
         """

@@ -21,6 +21,7 @@ from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
 from bots.early import EarlyOutput
+from bots.fault_points import reached
 from bots.lines import Lines
 from bots.outbox import Outbox
 from bots.references import inbound_record, proactive_activity, spoken_to
@@ -42,6 +43,8 @@ RERUNS = 8
 """How often a turn is run again because another conversation of its user committed in between."""
 FAILED_TRIES = 3
 """Turns that a delivery may make fail before it is given up."""
+UNREADABLE_PAUSE = timedelta(seconds=30)
+"""Between looks at mail whose conversation's state cannot be read by this process."""
 FAILED_PAUSE = 1.0
 """Seconds before mail whose turn failed is looked at again; doubled with each failure."""
 BACK_OFF = (0.005, 0.25)
@@ -66,7 +69,8 @@ class _Held:
 
 
 class Pipeline:
-    """``apologize`` gives the sentence that a user is told when a turn failed, with the reference id in it."""
+    """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
+    whether what the bot knew of the conversation is lost."""
 
     def __init__(
         self,
@@ -78,7 +82,7 @@ class Pipeline:
         adapter: AsideAdapter,
         clients: SdkClients,
         handler: Handler,
-        apologize: Callable[[str, str | None], str],
+        apologize: Callable[[str, str | None, bool], str],
         app_id: str,
         flush_after: timedelta,
         clock: Clock,
@@ -110,6 +114,7 @@ class Pipeline:
                 async def begin(token: str = token) -> Begun | Taken | AlreadyProcessed:
                     return await self._turns.begin(key, token, user=user, activity_id=activity.id or None)
 
+                reached("before_lock")
                 claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
                 if not isinstance(begun, Begun):
                     await self._work.wake(key)  # whatever else it was in hand for is still to be done
@@ -140,6 +145,7 @@ class Pipeline:
             async def begin() -> Begun | Taken | AlreadyProcessed:
                 return await self._turns.begin(key, token)
 
+            reached("before_lock")
             begun = await begin()
             if not isinstance(begun, Begun):
                 return
@@ -205,9 +211,12 @@ class Pipeline:
         activity: Activity | None,
     ) -> InvokeResponse | None:
         async with self._leased(held):
+            reached("loaded")
             blocked_for = begun.blocked_for
             if begun.leftovers and not blocked_for:
-                carried = await self._outbox.carry_out(held.key, held.token, begun.leftovers, release=False)
+                carried = await self._outbox.carry_out(
+                    held.key, held.token, begun.leftovers, doubtful=begun.taken_over, release=False
+                )
                 blocked_for = carried.blocked_for or 0.0
             for _ in range(RERUNS):
                 turn = begun.turn
@@ -215,6 +224,7 @@ class Pipeline:
                 try:
                     async with early.watching(activity, blocked=bool(blocked_for)):
                         answer = await run(turn)
+                    reached("before_commit")
                     committed = await self._turns.commit(turn)
                 except (LeaseLost, StoreUnavailable):
                     raise
@@ -222,6 +232,7 @@ class Pipeline:
                     await self._failed(held, begin, turn, activity, error, blocked_for)
                     return _failure_answer(activity)
                 if not isinstance(committed, UserStateChanged):
+                    reached("committed")
                     entries, _ = committed
                     await self._finish(held, turn, entries, blocked_for)
                     return answer
@@ -238,20 +249,19 @@ class Pipeline:
 
     async def _finish(self, held: _Held, turn: Turn, entries: list[Entry], blocked_for: float) -> None:
         """Carry out what was committed, unless the channel wants nothing now; let go of the conversation."""
-        again_in = None
-        if turn.wake_at is not None:
-            again_in = max(0.0, (turn.wake_at - turn.at).total_seconds())
-        waiting = bool(blocked_for) and any(isinstance(entry.effect, Send) for entry in entries)
+        again_in = turn.look_again()
         if blocked_for:
             again_in = blocked_for if again_in is None else min(again_in, blocked_for)
+            # Sends wait their turn in the outbox. The others are carried out now, and once more when it is theirs.
+            entries = [entry for entry in entries if not isinstance(entry.effect, Send)]
         carried = await self._outbox.carry_out(
-            *(held.key, held.token, [] if waiting else entries),
+            *(held.key, held.token, entries),
             sent=turn.sent_early,
             release=True,
             closing=(self._work, held.claim, again_in),
         )
         stuck = carried.left.outbox and not blocked_for and not carried.blocked_for
-        if carried.left.mail > len(turn.bumped) or stuck:
+        if carried.left.mail > turn.mail_left() or stuck:
             await self._work.wake(held.key)
 
     async def _again(self, begin: Begin) -> Begun:
@@ -278,15 +288,33 @@ class Pipeline:
         ended.sent_early = turn.sent_early
         if activity is not None:
             _hear(ended, activity)
-            ended.mail_ids = []
+            ended.mail_ids, ended.mail_wake_at = [], ended.at if ended.mail else None
+            lost = await self._start_over(turn, ended)
             if activity.type in (ActivityTypes.message, ActivityTypes.invoke):
-                ended.send(_apology(activity, self._apologize(reference, activity.locale)), activity.service_url)
+                ended.send(_apology(activity, self._apologize(reference, activity.locale, lost)), activity.service_url)
+        elif turn.unreadable():
+            ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
+            ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
         else:
             _set_aside_what_failed(ended, user=False)
             _blame(ended)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed[0], blocked_for)
+
+    async def _start_over(self, failed: Turn, ended: Turn) -> bool:
+        """Where a user's turn failed because state cannot be read, put that state aside: the user begins anew.
+
+        What the service itself keeps beside it (the inbox) stays."""
+        if not await self._turns.put_aside(failed):
+            return False
+        if failed.state.unreadable:
+            ended.state.keep({})
+        if failed.user_state is not None and failed.user_state.unreadable:
+            document = await ended.user_document()
+            assert document is not None
+            document.keep({})
+        return True
 
     # ------------------------------------------------------------------ the lock
 
@@ -351,6 +379,8 @@ def _set_aside_what_failed(turn: Turn, *, user: bool) -> None:
     turn.mail = clean if clean or user else failed[:1]
     looked_at = {delivery.id for delivery in turn.mail}
     turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
+    if user or len(looked_at) < len(clean) + len(failed):
+        turn.mail_wake_at = turn.at + (timedelta(seconds=FAILED_PAUSE) if user else timedelta())
 
 
 def _nobody_there(turn: Turn) -> None:
@@ -368,4 +398,5 @@ def _blame(turn: Turn) -> None:
         else:
             turn.bumped.append(failed)
     attempts = min((delivery.attempts for delivery in turn.bumped), default=1)
-    turn.wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
+    if turn.bumped:
+        turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))

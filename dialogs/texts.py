@@ -60,6 +60,10 @@ ENGLISH: Mapping[str, str] = {
     "digest_open": "Open {number}",
     "digest_gone": "I no longer have that one.",
     "apology": "I am sorry, something went wrong on my side. Please try again. (Reference: {reference})",
+    "apology_lost": (
+        "I am sorry, I lost track of what we were doing, so we have to start over. Please try again. "
+        "(Reference: {reference})"
+    ),
     "card_reason": "Why you see this: {reason}",
     "card_source": "From: {source}",
     "status_waiting": "waiting",
@@ -87,5 +91,6 @@ def job_answer(job: Job, locale: str | None = None) -> str:
     return say("job_failed", locale, asked=job.asked, reason=reason)
 
 
-def apology(reference: str, locale: str | None = None) -> str:
-    return say("apology", locale, reference=reference)
+def apology(reference: str, locale: str | None = None, lost: bool = False) -> str:
+    """What a user is told whose turn failed; ``lost``: what was being talked about is lost as well."""
+    return say("apology_lost" if lost else "apology", locale, reference=reference)

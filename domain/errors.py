@@ -8,7 +8,7 @@ class AsideError(Exception):
 
 
 class UndecodableState(AsideError):
-    """Stored state that this process cannot read: made by newer code, or by a class that is gone or not allowed."""
+    """Stored state that this process cannot read: it holds a class that is gone or not allowed."""
 
 
 class UnstorableState(AsideError):
@@ -21,6 +21,10 @@ class StoreUnavailable(AsideError):
     def __init__(self, reason: str, retry_after: int = 2) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class NewerState(StoreUnavailable):
+    """State in a format of a newer version of this service, which is to be left to processes that read it."""
 
 
 class LeaseLost(AsideError):

@@ -2,65 +2,64 @@
 
 Values that JSON knows are stored as they are. Everything else is an object with a ``$type``: dates, tuples, sets,
 bytes and the like by a short name; classes of the SDK as ``sdk:Name``; a developer's own as ``module:Class``.
-Decoding creates instances without calling anything of theirs, and only of classes from packages that were
-allowed by name; a class found through somebody else's module does not count.
+Decoding creates instances without calling anything of theirs (but ``__hash__`` and ``__eq__`` where they lie in a
+set or are a key), and only of classes from packages that were allowed by name; a class found through somebody
+else's module does not count. State is a tree: an object that was stored in two places comes back as two.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
 import importlib
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-import botbuilder.dialogs as sdk_dialogs
-import botbuilder.dialogs.choices as sdk_choices
-import botbuilder.schema as sdk_schema
-import botbuilder.schema.teams as sdk_teams
 import orjson
-from botbuilder.dialogs.dialog_state import DialogState
-from botbuilder.dialogs.prompts import DateTimeResolution, PromptOptions
-from msrest.serialization import Model
 
 from domain.errors import UndecodableState, UnstorableState
+from state.instances import SDK_CLASSES, SDK_NAMES, attributes_of, instance_of, is_plain
 
 MAX_INT = 2**63 - 1
-
-_SDK_MODULES = (sdk_schema, sdk_teams, sdk_dialogs, sdk_choices)
-_SDK_EXTRA = (DialogState, PromptOptions, DateTimeResolution)
-
-
-def _sdk_classes() -> dict[str, type]:
-    """What the SDK itself keeps in state: its schema's models, its enums, and the values of its dialogs."""
-    classes: dict[str, type] = {cls.__name__: cls for cls in _SDK_EXTRA}
-    for module in _SDK_MODULES:
-        for name, member in vars(module).items():
-            if inspect.isclass(member) and issubclass(member, Model | Enum):
-                classes.setdefault(name, member)
-    for cls in (sdk_dialogs.DialogInstance, sdk_choices.Choice, sdk_choices.FoundChoice):
-        classes[cls.__name__] = cls
-    return classes
+MAX_DEPTH = 84
+"""Containers within one another at most: each takes up to three levels of JSON, of which orjson writes 254."""
 
 
-_SDK_BY_NAME = _sdk_classes()
-_SDK_NAMES = {cls: name for name, cls in _SDK_BY_NAME.items()}
+def _write_time(moment: datetime | time) -> str:
+    """ISO 8601 with the name of its time zone, if it has one, as RFC 9557 writes it; other zones become offsets."""
+    zone = moment.tzinfo
+    return f"{moment.isoformat()}[{zone.key}]" if isinstance(zone, ZoneInfo) and zone.key else moment.isoformat()
+
+
+def _read_datetime(text: str) -> datetime:
+    text, _, zone = text.partition("[")
+    moment = datetime.fromisoformat(text)
+    if not zone:
+        return moment
+    local = moment.replace(tzinfo=ZoneInfo(zone.rstrip("]")))
+    return local if local.utcoffset() == moment.utcoffset() else local.replace(fold=1)
+
+
+def _read_time(text: str) -> time:
+    text, _, zone = text.partition("[")
+    moment = time.fromisoformat(text)
+    return moment.replace(tzinfo=ZoneInfo(zone.rstrip("]"))) if zone else moment
+
 
 _SCALARS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
-    datetime: ("datetime", datetime.isoformat, datetime.fromisoformat),
+    datetime: ("datetime", _write_time, _read_datetime),
     date: ("date", date.isoformat, date.fromisoformat),
-    time: ("time", time.isoformat, time.fromisoformat),
+    time: ("time", _write_time, _read_time),
     timedelta: ("timedelta", lambda v: f"{v.days}:{v.seconds}:{v.microseconds}", lambda s: timedelta(*_ints(s))),
     Decimal: ("decimal", str, Decimal),
     UUID: ("uuid", str, UUID),
     bytes: ("bytes", lambda v: base64.b64encode(v).decode(), base64.b64decode),
-    int: ("int", str, int),
+    int: ("int", hex, lambda s: int(s, 16)),
     float: ("float", repr, float),
 }
 _SCALAR_DECODERS = {name: decode for name, _, decode in _SCALARS.values()}
@@ -83,8 +82,8 @@ class Codec:
         """JSON for ``value``. Raises :class:`UnstorableState` with the place of what cannot be stored."""
         try:
             return orjson.dumps(self._flatten(value, "state", set()))
-        except RecursionError:
-            raise UnstorableState("State is nested too deeply to be stored.") from None
+        except orjson.JSONEncodeError as error:
+            raise UnstorableState(f"State holds a value that JSON cannot: {error}.") from None
 
     def decode(self, data: bytes) -> Any:
         """The value that :meth:`encode` was given. Raises :class:`UndecodableState`."""
@@ -92,14 +91,16 @@ class Codec:
             return self._restore(orjson.loads(data)) if b'"$' in data else orjson.loads(data)
         except UndecodableState:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError, ImportError, ArithmeticError) as error:
+        except Exception as error:  # the data may be anything, and a module that it names may fail in any way
             raise UndecodableState(f"Stored state cannot be read: {type(error).__name__}: {error}") from error
 
     # ------------------------------------------------------------------ encoding
 
     def _flatten(self, value: Any, path: str, above: set[int]) -> Any:
         kind = type(value)
-        if kind is str or kind is bool or value is None:
+        if kind is str:
+            return value if value.isascii() else _text(value, path)
+        if kind is bool or value is None:
             return value
         if kind is int and -MAX_INT <= value <= MAX_INT:
             return value
@@ -112,6 +113,8 @@ class Codec:
             return {"$type": "enum", "class": self._name(kind, path), "v": self._flatten(value.value, path, above)}
         if id(value) in above:
             raise UnstorableState(f"{path} refers to an object that contains it; state is stored as a tree.")
+        if len(above) == MAX_DEPTH:
+            raise UnstorableState(f"{path[:200]}… is nested too deeply; keep state to {MAX_DEPTH} levels.")
         above.add(id(value))
         try:
             return self._flatten_container(value, kind, path, above)
@@ -130,9 +133,7 @@ class Codec:
             return {"$type": _COLLECTIONS[kind], "v": items}
         name = self._name(kind, path)
         attributes = {
-            attribute: self._flatten(item, f"{path}.{attribute}", above)
-            for attribute, item in _attributes(value)
-            if not (item is None or item == {}) or not isinstance(value, Model)
+            attribute: self._flatten(item, f"{path}.{attribute}", above) for attribute, item in attributes_of(value)
         }
         return {"$type": name, "v": attributes}
 
@@ -146,18 +147,22 @@ class Codec:
         return {"$type": "dict", "v": pairs}
 
     def _name(self, cls: type, path: str) -> str:
-        if cls in _SDK_NAMES:
-            return f"sdk:{_SDK_NAMES[cls]}"
+        if cls in SDK_NAMES:
+            return f"sdk:{SDK_NAMES[cls]}"
         name = f"{cls.__module__}:{cls.__qualname__}"
+        if not is_plain(cls):
+            raise UnstorableState(
+                f"{path} is a {name}, which is more than its attributes; store plain values or a plain class instead."
+            )
         if not self._allowed(cls.__module__):
             raise UnstorableState(
                 f"{path} is a {name}, which may not be stored. Store plain values, or add "
                 f"{cls.__module__.partition('.')[0]!r} to STATE_MODULES."
             )
         if "<locals>" in cls.__qualname__:
-            raise UnstorableState(f"{path} is a {name}: a class made inside a function cannot be found again.")
-        if not _plain(cls):
-            raise UnstorableState(f"{path} is a {name}, built on a built-in container; store a plain class instead.")
+            raise UnstorableState(
+                f"{path} is a {name}: a class made inside a function cannot be found again; define it in a module."
+            )
         return name
 
     # ------------------------------------------------------------------ decoding
@@ -179,7 +184,7 @@ class Codec:
             return {self._restore(key): self._restore(item) for key, item in body}
         if name == "enum":
             return self._member(value["class"], self._restore(body))
-        return _instance(self._class(name), {key: self._restore(item) for key, item in body.items()})
+        return instance_of(self._class(name), {key: self._restore(item) for key, item in body.items()})
 
     def _member(self, name: str, value: Any) -> Any:
         """The member of an enum, looked up in its table: its class is not called."""
@@ -189,6 +194,8 @@ class Codec:
         for member in cls:
             if member.value == value:
                 return member
+        if issubclass(cls, Flag) and type(value) is int and _missing(cls) is _missing(Flag):
+            return cls(value)  # several flags at once: made by the standard library, which keeps to those there are
         raise UndecodableState(f"Stored state holds {value!r}, which {name} no longer has.")
 
     def _class(self, name: str) -> type:
@@ -200,15 +207,17 @@ class Codec:
     def _resolve(self, name: str) -> type:
         module_name, _, qualified = name.partition(":")
         if module_name == "sdk":
-            if qualified not in _SDK_BY_NAME:
+            if qualified not in SDK_CLASSES:
                 raise UndecodableState(f"Stored state holds a {name}, which this SDK does not have.")
-            return _SDK_BY_NAME[qualified]
+            return SDK_CLASSES[qualified]
         if not self._allowed(module_name):
             raise UndecodableState(f"Stored state holds a {name}, which may not be read; see STATE_MODULES.")
+        if not all(part.isidentifier() and part != "__main__" for part in module_name.split(".")):
+            raise UndecodableState(f"Stored state holds a {name}, which names no module.")
         target: Any = importlib.import_module(module_name)
         for part in qualified.split("."):
-            target = getattr(target, part)
-        if not isinstance(target, type) or target.__module__ != module_name or not _plain(target):
+            target = vars(target)[part]
+        if not isinstance(target, type) or target.__module__ != module_name or not is_plain(target):
             raise UndecodableState(f"Stored state holds a {name}, which is not a class that state may hold.")
         return target
 
@@ -216,48 +225,13 @@ class Codec:
         return any(module == package or module.startswith(package + ".") for package in self._packages)
 
 
-@functools.cache
-def _plain(cls: type) -> bool:
-    """Whether instances are attributes and nothing else (not a subclass of dict, int, Exception, ...)."""
-    if issubclass(cls, Enum):
-        return True
+def _text(value: str, path: str) -> str:
     try:
-        object.__new__(cls)
-    except TypeError:
-        return False
-    return True
+        value.encode()
+    except UnicodeEncodeError:
+        raise UnstorableState(f"{path} holds half a character (a lone surrogate); decode the text first.") from None
+    return value
 
 
-@functools.cache
-def _slots(cls: type) -> tuple[str, ...]:
-    names: list[str] = []
-    for base in cls.__mro__:
-        slots = vars(base).get("__slots__", ())
-        names += [slots] if isinstance(slots, str) else list(slots)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
-
-
-def _attributes(value: Any) -> list[tuple[str, Any]]:
-    attributes = list(getattr(value, "__dict__", {}).items())
-    attributes += [(name, getattr(value, name)) for name in _slots(type(value)) if hasattr(value, name)]
-    return attributes
-
-
-@functools.cache
-def _model_defaults(cls: type[Model]) -> dict[str, Any]:
-    return dict(vars(cls()))
-
-
-def _instance(cls: type, attributes: dict[str, Any]) -> Any:
-    """An instance with these attributes, made without running any of its class's code."""
-    instance = object.__new__(cls)
-    if issubclass(cls, Model):
-        vars(instance).update(_model_defaults(cls))
-        vars(instance)["additional_properties"] = {}
-    slots = _slots(cls)
-    for name, item in attributes.items():
-        if name in slots:
-            object.__setattr__(instance, name, item)
-        else:
-            vars(instance)[name] = item
-    return instance
+def _missing(cls: type[Flag]) -> Any:
+    return getattr(cls._missing_, "__func__", None)

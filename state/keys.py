@@ -97,6 +97,14 @@ def user(key: UserKey) -> str:
     return f"aside:{_tag(key)}:u"
 
 
+def unreadable(key: ConversationKey | UserKey) -> str:
+    """String: a state that could not be read and was put aside."""
+    return f"aside:{_tag(key)}:unreadable"
+
+
+UNREADABLE_TTL = 30 * DAY
+
+
 def conversations() -> str:
     """Sorted set, all scores 0: every known conversation, in lexical order."""
     return "aside:conversations"

@@ -15,9 +15,10 @@ import orjson
 
 from domain.delivery import Delivery, Status, report
 from domain.effect import Effect, Operation, Report, Send
-from domain.errors import UndecodableState
+from domain.errors import NewerState, UndecodableState
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
+from state import keys
 from state.codec import Codec
 
 FORMAT = b"1"
@@ -39,22 +40,28 @@ class Document:
         self.version = version
         """Of the document, for the commit's comparison; not of the format."""
         self.own: Json = {}
-        self._raw = raw
+        self.raw = raw
+        """As it is stored; None for what never was."""
+        self.unreadable = False
         self._state = b"{}"
         self._pending: dict[str, Any] | None = None
         if raw is not None:
             form, own, self._state = raw.split(b"\n", 2)
             if form != FORMAT:
-                raise UndecodableState(
+                raise NewerState(
                     f"Stored state has format {form.decode()}; this process reads {FORMAT.decode()}. Update it."
                 )
             self.own = orjson.loads(own)
 
     def load(self) -> dict[str, Any]:
-        """A fresh copy of the state. Raises :class:`UndecodableState`."""
-        state = self.codec.decode(self._state)
-        if not isinstance(state, dict):
-            raise UndecodableState("Stored state is not an object.")
+        """A fresh copy of the state. Raises :class:`UndecodableState`, and is ``unreadable`` from then on."""
+        try:
+            state = self.codec.decode(self._state)
+            if not isinstance(state, dict):
+                raise UndecodableState("Stored state is not an object.")
+        except UndecodableState:
+            self.unreadable = True
+            raise
         return state
 
     def keep(self, state: dict[str, Any]) -> None:
@@ -64,10 +71,10 @@ class Document:
     def encoded(self) -> bytes | None:
         """What to write, or None if nothing changed. Raises :class:`UnstorableState`."""
         state = self._state if self._pending is None else self.codec.encode(self._pending)
-        if self._raw is None and not self.own and state == b"{}":
+        if self.raw is None and not self.own and state == b"{}":
             return None
         data = b"\n".join((FORMAT, orjson.dumps(self.own), state))
-        return None if data == self._raw else data
+        return None if data == self.raw else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,9 @@ class Turn:
     inputs: list[Kept]
     """What the user said in turns that were promised but have not committed, oldest first."""
     mail_ids: list[str]
+    """Names of the mail that this turn takes out of the mailbox."""
+    mail_seen: int
+    """How much mail of every kind lay in the mailbox when the turn began."""
     record: Json | None
     """The stored conversation record (``state.conversations``), None for a conversation not seen before."""
     last_spoke: datetime | None
@@ -117,7 +127,9 @@ class Turn:
     sent_early: list[tuple[str, str]] = field(default_factory=list)
     """What was sent that way: provisional id, the channel's id."""
     wake_at: datetime | None = None
-    """When the conversation is to be looked at again without anybody asking."""
+    """When something in the inbox wants to be looked at again, without anybody asking."""
+    mail_wake_at: datetime | None = None
+    """When mail that this turn leaves in the mailbox is to be looked at."""
     last_said: Json | None = None
     """The last message of the bot's own in this turn: a question, if the turn ends with a dialog that waits."""
     _provisional: int = 0
@@ -127,6 +139,28 @@ class Turn:
         if self.user_state is None and self.user is not None:
             self.user_state = await self.read_user(self.user)
         return self.user_state
+
+    def unreadable(self) -> list[tuple[str, Document]]:
+        """The documents that turned out not to be readable, each with its key."""
+        found = [(keys.unreadable(self.conversation), self.state)]
+        if self.user is not None and self.user_state is not None:
+            found.append((keys.unreadable(self.user), self.user_state))
+        return [(key, document) for key, document in found if document.unreadable]
+
+    def mail_taken(self) -> list[str]:
+        """Names of the mail that leaves the mailbox when this turn commits."""
+        stays = {delivery.id for delivery in self.bumped}
+        return [name for name in self.mail_ids if name not in stays]
+
+    def mail_left(self) -> int:
+        """How much of the mail that it saw the turn leaves in the mailbox."""
+        answered = any(kept.activity.get("id") == self.activity_id for kept in self.inputs)
+        return self.mail_seen - len(self.mail_taken()) - int(answered)
+
+    def look_again(self) -> float | None:
+        """Seconds after which the conversation needs a turn of its own accord, None for never."""
+        moments = [moment for moment in (self.wake_at, self.mail_wake_at) if moment is not None]
+        return max(0.0, (min(moments) - self.at).total_seconds()) if moments else None
 
     def provisional_id(self) -> str:
         """An id for an activity that the channel has not seen yet; unique for ever."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
 from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Delivery
 from domain.effect import Effect, effect_from_json, effect_to_json
-from domain.errors import LeaseLost
+from domain.errors import LeaseLost, NewerState
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
 from state import keys
@@ -108,7 +109,7 @@ if #ARGV > i then
   end
   redis.call('EXPIRE', KEYS[4], ARGV[5]); redis.call('EXPIRE', KEYS[5], ARGV[5])
 end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) else redis.call('HDEL', KEYS[1], 'blocked') end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) end
 if ARGV[2] == '1' then
   redis.call('HDEL', KEYS[1], 'lock', 'until')
   redis.call('HSET', KEYS[1], 'released', ARGV[1])
@@ -191,7 +192,7 @@ class Turns:
     async def begin(
         self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
     ) -> Begun | Taken | AlreadyProcessed:
-        """Take the lock and read everything, in one round trip. Raises :class:`UndecodableState`, with the lock held."""
+        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`."""
         command = scripted(
             _BEGIN,
             [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
@@ -203,6 +204,21 @@ class Turns:
             return Taken(ends_in=answer[1] / 1000)
         if answer[0] == 2:
             return AlreadyProcessed()
+        try:
+            return self._begun(key, token, answer, user, user_answers, activity_id)
+        except NewerState:
+            await self._store.sequence(self.acknowledgement(key, token, [], release=True))
+            raise
+
+    def _begun(
+        self,
+        key: ConversationKey,
+        token: str,
+        answer: list[Any],
+        user: UserKey | None,
+        user_answers: list[Any],
+        activity_id: str | None,
+    ) -> Begun:
         _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach = answer
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         turn = Turn(
@@ -218,6 +234,7 @@ class Turns:
             withdrawn=withdrawn,
             inputs=inputs,
             mail_ids=mail_ids,
+            mail_seen=len(mail) // 2,
             record=orjson.loads(record) if record else None,
             last_spoke=from_ms(int(spoke)) if spoke else None,
             jobs_started=int(jobs),
@@ -245,8 +262,7 @@ class Turns:
         if user_state:
             assert turn.user is not None
             names.append(keys.user(turn.user))
-        kept = {delivery.id for delivery in turn.bumped}
-        done = [mail_id for mail_id in turn.mail_ids if mail_id not in kept]
+        done = turn.mail_taken()
         fields = [part for pair in turn.fields.items() for part in pair]
         bumped = [part for delivery in turn.bumped for part in (delivery.id, encode_mail(delivery))]
         answer = await self._store.call(
@@ -291,6 +307,14 @@ class Turns:
     def acknowledged(answer: list[int], key: ConversationKey) -> Left:
         """Raises :class:`LeaseLost`."""
         return _left(answer, key)
+
+    async def put_aside(self, turn: Turn) -> bool:
+        """Keep a copy of what a turn found unreadable, for the operator. False if there was nothing of the kind."""
+        found = turn.unreadable()
+        await self._store.sequence(
+            *(Command(("SET", key, document.raw or b"", "EX", keys.UNREADABLE_TTL)) for key, document in found)
+        )
+        return bool(found)
 
     async def renew(self, key: ConversationKey, token: str) -> bool:
         """Extend the lease. False if it was lost."""

@@ -17,8 +17,8 @@ import orjson
 import pytest
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, web
 from aiohttp.test_utils import TestClient, TestServer
-from botbuilder.core import InvokeResponse
-from botbuilder.schema import Activity, AdaptiveCardInvokeResponse, ExpectedReplies
+from botbuilder.core.invoke_response import InvokeResponse as AdapterInvokeResponse
+from botbuilder.schema import Activity, AdaptiveCardInvokeResponse, ExpectedReplies, InvokeResponse
 from botframework.connector.auth import ClaimsIdentity
 from pydantic import SecretStr
 
@@ -72,7 +72,7 @@ class Clock:
         return self.now
 
 
-Outcome: TypeAlias = InvokeResponse | Duplicate | None
+Outcome: TypeAlias = InvokeResponse | AdapterInvokeResponse | Duplicate | None
 
 
 @dataclass
@@ -721,20 +721,30 @@ BODIES = {
         InvokeResponse(status=200, body={"x": Activity(type="message")}), 200, {"x": {"type": "message"}}
     ),
     "expected replies": (
-        InvokeResponse(status=200, body=replies("a", "b")),
+        AdapterInvokeResponse(status=200, body=replies("a", "b")),
         200,
         {"activities": [said("a"), said("b")]},
     ),
     "expected replies, serialized": (
-        InvokeResponse(status=200, body=replies("a").serialize()), 200, {"activities": [said("a")]}
+        AdapterInvokeResponse(status=200, body=replies("a").serialize()), 200, {"activities": [said("a")]}
     ),
     "invoke answer among replies": (
-        InvokeResponse(
+        AdapterInvokeResponse(
             status=200,
-            body={"activities": [Activity(type="invokeResponse", value=InvokeResponse(status=409, body={"a": 1}))]},
+            body={
+                "activities": [
+                    Activity(type="invokeResponse", value=AdapterInvokeResponse(status=409, body={"a": 1})),
+                    Activity(type="invokeResponse", value=InvokeResponse(status=410, body={"b": 2})),
+                ]
+            },
         ),
         200,
-        {"activities": [{"type": "invokeResponse", "value": {"status": 409, "body": {"a": 1}}}]},
+        {
+            "activities": [
+                {"type": "invokeResponse", "value": {"status": 409, "body": {"a": 1}}},
+                {"type": "invokeResponse", "value": {"status": 410, "body": {"b": 2}}},
+            ]
+        },
     ),
     "Action.Execute": (
         InvokeResponse(

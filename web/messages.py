@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 import orjson
 from aiohttp import web
-from botbuilder.core import InvokeResponse
-from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
+from botbuilder.core.invoke_response import InvokeResponse as AdapterInvokeResponse
+from botbuilder.schema import Activity, ActivityTypes, DeliveryModes, InvokeResponse
 from botframework.connector.auth import ClaimsIdentity
 from msrest.serialization import Model
 
@@ -31,7 +31,8 @@ ANSWER_WITHIN = 10.0
 BODY_WITHIN = 25.0
 """Seconds for which a request waits whose answer is the turn's outcome."""
 
-Outcome: TypeAlias = InvokeResponse | Duplicate | None
+Outcome: TypeAlias = InvokeResponse | AdapterInvokeResponse | Duplicate | None
+"""The SDK has two classes of one name: bots and dialogs answer with one, its adapter with the other."""
 
 
 class UserTurns(Protocol):
@@ -152,7 +153,7 @@ def _not_an_activity(errors: list[BadField]) -> Problem:
 
 
 def _response(outcome: Outcome) -> web.Response:
-    if not isinstance(outcome, InvokeResponse):
+    if outcome is None or isinstance(outcome, Duplicate):
         return web.Response()
     status = int(outcome.status or 200)
     if outcome.body is None:
@@ -166,7 +167,7 @@ def _plain(value: Any) -> Any:
     match value:
         case Model():
             return to_json(value)
-        case InvokeResponse():
+        case AdapterInvokeResponse():
             return {"status": int(value.status or 200), "body": value.body}
         case set() | frozenset():
             return list(value)

@@ -1,0 +1,197 @@
+"""Dialogs written for the plain SDK run unchanged: ROOT_DIALOG names them, and that is all there is to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Meet
+from tests.people import Person, Sender
+
+
+class TestComponentsAndPrompts:
+    @pytest.fixture
+    async def ann(self, meet: Meet) -> Person:
+        return await meet("ann", ROOT_DIALOG="tests.own_dialogs.trip:Agency")
+
+    async def test_a_form_two_components_deep_goes_from_question_to_question(self, ann: Person) -> None:
+        """Each answer comes in a turn of its own, with the whole stack stored in between."""
+        assert await ann.says("hi") == ["How many guests?"]
+        assert await ann.says("4") == ["Which meal? (1) fish or (2) salad"]
+        assert await ann.says("salad") == ["Book it? (1) Yes or (2) No"]
+        assert await ann.says("yes") == ["Booked: 4 x salad"]
+        assert await ann.says("hi again") == ["How many guests?"]
+
+    async def test_a_validator_refuses_and_counts(self, ann: Person) -> None:
+        await ann.says("hi")
+        assert await ann.says("100") == ["From 1 to 9, please (attempt 1)."]
+        assert await ann.says("none") == ["From 1 to 9, please (attempt 2)."]
+        assert await ann.says("9") == ["Which meal? (1) fish or (2) salad"]
+
+    async def test_the_stack_shows_in_the_api(self, ann: Person, sender: Sender) -> None:
+        """From the root to the prompt that waits."""
+        await ann.says("hi")
+        conversation = await sender.conversation(ann)
+        assert conversation["dialogs"] == ["agency", "trip", "trip_steps", "guests", "guest_steps", "number"]
+        assert conversation["phase"] == "busy"
+
+
+class TestClassesOfTheirOwn:
+    async def test_in_step_values_and_user_state_come_back_as_what_they_were(self, meet: Meet) -> None:
+        """A dataclass and a plain class in step values, a plain class in the state that two conversations share."""
+        here = await meet("ann", ROOT_DIALOG="tests.own_dialogs.basket:Shop")
+        there = here.elsewhere("a:ann:2")
+        for person, item in ((here, "lamp"), (there, "rug")):
+            await person.says("hi")
+            await person.says(item)
+        (bought,) = await here.says("Elm Street")
+        assert bought == "lamp to Elm Street on 01 March, gift; basket: lamp (2 sizes); visit 1"
+        (bought,) = await there.says("Oak Street")
+        assert bought == "rug to Oak Street on 01 March, gift; basket: lamp, rug (2 sizes); visit 1"
+        await here.says("hi")
+        await here.says("vase")
+        assert (await here.says("Elm Street"))[0].endswith("basket: lamp, rug, vase (2 sizes); visit 2")
+
+
+class TestMessagesThatChange:
+    @pytest.fixture
+    async def ann(self, meet: Meet) -> Person:
+        return await meet("ann", ROOT_DIALOG="tests.own_dialogs.cards:Board")
+
+    async def test_an_activity_of_an_earlier_turn_is_updated(self, ann: Person) -> None:
+        """The id that the turn was given is not the channel's, and works all the same."""
+        await ann.says("new 1:0")
+        await ann.says("set 2:0")
+        await ann.says("set 2:1")
+        assert ann.shows() == ["board: 2:1"]
+
+    async def test_an_activity_of_the_same_turn_is_updated(self, ann: Person) -> None:
+        await ann.says("quick 3:0")
+        assert ann.shows() == ["board: 3:0", "working"]
+        await ann.says("set 4:0")
+        assert ann.shows() == ["board: 4:0", "working"]
+
+    async def test_activities_are_deleted_in_the_same_turn_and_later(self, ann: Person) -> None:
+        await ann.says("new 1:0")
+        await ann.says("fleeting hello")
+        assert ann.shows() == ["board: 1:0", "hello"]
+        await ann.says("drop")
+        assert ann.shows() == ["hello"]
+
+    async def test_an_activity_that_is_no_longer_there_harms_nothing_else(
+        self, ann: Person, sender: Sender
+    ) -> None:
+        """The channel does not know what is to be updated: the conversation is not taken for gone."""
+        assert await ann.says("lost news") == ["went on"]
+        updates = [request for request in ann.channel.requests if request[0] == "PUT"]
+        assert len(updates) == 1
+        assert (await sender.conversation(ann))["reachability"] == "active"
+
+
+class TestOtherWaysToAsk:
+    async def test_an_activity_prompt_takes_a_message(self, meet: Meet) -> None:
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
+        assert await ann.says("hi") == ["Press the button."]
+        assert await ann.says("there") == ["pressed: message there"]
+
+    async def test_an_activity_prompt_takes_an_event_of_the_channel(self, meet: Meet) -> None:
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
+        await ann.says("hi")
+        status, _ = await ann.posts(ann.activity(type="event", name="button/pressed"))
+        assert status == 200
+        assert ann.news() == ["pressed: event button/pressed"]
+
+    async def test_times_and_attachments_are_understood(self, meet: Meet) -> None:
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:Appointment")
+        assert await ann.says("hi") == ["When?"]
+        assert await ann.says("1 March 2027 at 5 pm") == ["A picture, please."]
+        assert await ann.says("what picture?") == ["A picture, please."]
+        picture = {"contentType": "image/png", "contentUrl": "https://example.com/me.png", "name": "me.png"}
+        assert await ann.says("", attachments=[picture]) == ["2027-03-01T17: me.png"]
+
+    async def test_a_waterfall_asks_with_plain_messages(self, meet: Meet) -> None:
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:InPassing")
+        assert await ann.says("hi") == ["Welcome to the survey.", "What is your name?"]
+        assert await ann.says("Ann") == ["Your favourite colour?"]
+        assert await ann.says("green") == ["Ann likes green"]
+
+
+class TestWhatARootDialogIsGiven:
+    async def test_a_factory_gets_what_its_parameters_name(self, meet: Meet) -> None:
+        """Conversation state, user state and the service's services, in any order."""
+        here = await meet("ann", ROOT_DIALOG="tests.own_dialogs.various:make_greeter")
+        assert await here.says("hi") == ["1 here, 1 everywhere, 0 jobs"]
+        assert await here.elsewhere("a:ann:2").says("hi") == ["1 here, 2 everywhere, 0 jobs"]
+        assert await here.says("hi") == ["2 here, 3 everywhere, 0 jobs"]
+
+
+class TestHandlersOnWhatIsSent:
+    async def test_change_it_and_see_the_ids(self, meet: Meet) -> None:
+        """``context.on_send_activities`` works as in the SDK."""
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.various:Shouting")
+        assert await ann.says("hi") == ["ONE", "TWO", "2 IDS"]
+
+
+class TestDialogsThatAreIdle:
+    @pytest.mark.parametrize(
+        ("variables", "phase"),
+        [
+            ({"ROOT_DIALOG": "tests.own_dialogs.various:Lounge"}, "free"),
+            ({"ROOT_DIALOG": "tests.own_dialogs.various:Waiting", "IDLE_DIALOGS": "waiting"}, "free"),
+            ({"ROOT_DIALOG": "tests.own_dialogs.various:Waiting", "IDLE_DIALOGS": "text, steps"}, "free"),
+            ({"ROOT_DIALOG": "tests.own_dialogs.various:Waiting", "IDLE_DIALOGS": "other"}, "busy"),
+        ],
+        ids=["by attribute", "by id", "by the prompt's id", "another id"],
+    )
+    async def test_may_be_spoken_into(self, meet: Meet, sender: Sender, variables: Any, phase: str) -> None:
+        """They wait, and yet the user counts as free: an answer comes at once, and nothing is asked again."""
+        ann = await meet("ann", **variables)
+        await ann.says("hi")
+        assert (await sender.conversation(ann))["phase"] == phase
+        notification = await sender.notifies(ann, "your number is 42", mode="resume")
+        if phase == "busy":
+            await sender.becomes(notification, "held")
+            assert ann.news() == []
+        else:
+            await sender.becomes(notification, "delivered")
+            assert ann.news() == ["your number is 42"]
+            assert await ann.says("go on") == ["so: go on", "What next?"]
+
+
+class TestDialogsThatListen:
+    """A dialog may take care of a notification itself: the dialog event ``aside.notification``."""
+
+    @pytest.fixture
+    async def ann(self, meet: Meet) -> Person:
+        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.listening:Market")
+        assert await ann.says("hi") == ["Buy or sell?"]
+        return ann
+
+    async def test_say_it_in_their_own_way(self, ann: Person, sender: Sender) -> None:
+        """The prompt inside the component is offered it, and what it sends counts as the delivery."""
+        notification = await sender.notifies(ann, "EUR 7", mode="interject", category="price")
+        delivery = await sender.becomes(notification, "delivered")
+        assert delivery["activityId"].startswith("act-")
+        assert ann.news() == ["price: EUR 7", "Buy or sell?"]
+        assert await ann.says("buy") == ["order: buy"]
+
+    async def test_update_what_they_said(self, ann: Person, sender: Sender) -> None:
+        """What shows a delivery can be updated in a later turn, as any activity."""
+        for price in ("EUR 7", "EUR 8"):
+            await sender.becomes(
+                await sender.notifies(ann, price, mode="interject", category="price"), "delivered"
+            )
+        assert ann.shows()[1] == "price: EUR 8"
+        assert not [text for text in ann.shows() if "EUR 7" in text]
+
+    async def test_say_nothing(self, ann: Person, sender: Sender) -> None:
+        """Taken care of without a word: recorded as delivered, and by whom."""
+        notification = await sender.notifies(ann, "win!", mode="interject", category="spam")
+        delivery = await sender.becomes(notification, "delivered")
+        assert delivery["reason"] == "handled_by_dialog"
+        assert "win!" not in ann.shows()
+
+    async def test_leave_the_rest_as_it_is(self, ann: Person, sender: Sender) -> None:
+        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
+        assert ann.news() == ["fire drill", "Buy or sell?"]
