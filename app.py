@@ -60,6 +60,7 @@ from state.embedded import EmbeddedStore
 from state.jobs import JobStore
 from state.mail import Mail
 from state.notifications import Notifications
+from state.rates import Rates
 from state.store import Store
 from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
@@ -218,6 +219,9 @@ class Service:
             notifications=self.notifications,
             jobs=self.jobs,
             conversations=self.conversations,
+            rates=Rates(
+                self.store, per_conversation=settings.rate_per_conversation, per_tenant=settings.rate_global
+            ),
             clock=self.clock,
         )
         adapter = AsideAdapter(clients, channel)
@@ -304,6 +308,7 @@ class Service:
                 clock=self.clock,
                 away_after=settings.away_after,
                 service_urls=self.service_urls,
+                works={"conversations": self.work, "fanout": self.fanout_work, "jobs": self.job_work},
             )
         )
         if settings.dev_channel:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from botbuilder.core import TurnContext
+from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
-from botbuilder.schema import Activity, ActivityTypes, ConversationReference, ResourceResponse
+from botbuilder.schema import Activity, ActivityTypes, ConversationReference, DeliveryModes, ResourceResponse
 
 from bots.channel import Channel
 from bots.sdk_clients import SdkClients
@@ -69,6 +69,13 @@ class AsideAdapter(CloudAdapter):
         """Show that the bot is at work, now; nobody minds if it fails."""
         effect = Send(operation=Operation.SEND, provisional="", activity=activity, service_url=service_url)
         await self._channel.carry(effect, None)
+
+    def _process_turn_results(self, context: TurnContext) -> InvokeResponse | None:
+        if context.activity.delivery_mode == DeliveryModes.expect_replies:
+            # The SDK serializes here what its own invoke responses cannot; the web layer does it for both.
+            return InvokeResponse(status=200, body={"activities": context.buffered_reply_activities})
+        answer: InvokeResponse | None = super()._process_turn_results(context)
+        return answer
 
     async def update_activity(self, context: TurnContext, activity: Activity) -> ResourceResponse:
         turn = turn_of(context)

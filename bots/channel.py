@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import logging
 import time
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import quote
 
@@ -107,7 +108,10 @@ class HttpChannel:
                 method, url, data=body, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
             ) as response:
                 data = await response.read()
-                return _answer(response.status, response.headers.get("Retry-After"), data)
+                answer = _answer(response.status, response.headers.get("Retry-After"), data)
+                if answer.answer is Answer.MISSING and send.operation is not Operation.SEND:
+                    return _missing_activity(answer)
+                return answer
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             return ChannelAnswer(answer=Answer.NOT_SENT, detail=type(error).__name__)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041 - named for what it is
@@ -144,6 +148,11 @@ def _answer(status: int, retry_after: str | None, data: bytes) -> ChannelAnswer:
     if status == 403 and any(code in text for code in _UNINSTALLED_CODES):
         return ChannelAnswer(answer=Answer.UNINSTALLED, detail=detail)
     return ChannelAnswer(answer=Answer.REJECTED, detail=detail)
+
+
+def _missing_activity(answer: ChannelAnswer) -> ChannelAnswer:
+    """What is to be updated or deleted is not there; that says nothing of the conversation, unless it says so."""
+    return answer if "ConversationNotFound" in answer.detail else replace(answer, answer=Answer.REJECTED)
 
 
 def _activity_id(data: bytes) -> str | None:

@@ -20,10 +20,11 @@ from domain.effect import Index, Notify, Operation, Report, Send, Submit
 from domain.ids import ConversationKey
 from domain.notification import Guarantee
 from domain.reachability import Reachability
-from domain.sending import Accepted, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
+from domain.sending import Accepted, Answer, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
 from state.conversations import Conversations
 from state.jobs import JobStore
 from state.notifications import Listed, Notifications
+from state.rates import Rates
 from state.store import Command, Store
 from state.turns import Entry, Left, Turns
 from state.work import Claim, Work
@@ -35,6 +36,10 @@ _UNREACHABLE = {
     Failure.UNINSTALLED: Reachability.UNINSTALLED,
     Failure.GONE: Reachability.GONE,
 }
+
+
+_TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
+_NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,7 @@ class Outbox:
         notifications: Notifications,
         jobs: JobStore,
         conversations: Conversations,
+        rates: Rates,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -74,6 +80,7 @@ class Outbox:
         self._notifications = notifications
         self._jobs = jobs
         self._conversations = conversations
+        self._rates = rates
         self._clock = clock
 
     async def carry_out(
@@ -99,24 +106,35 @@ class Outbox:
                 await self._apply(run, entry.effect)
                 run.done.append(entry.id)
                 continue
+            if doubtful:
+                entry, doubtful = replace(entry, effect=replace(entry.effect, doubtful=True)), False
+            assert isinstance(entry.effect, Send)
+            reached("before_send")
+            await self._turns.assure(key, token)
             step, answer = await self.send(key, entry.effect, run.sent)
+            reached("answered")
             if isinstance(step, TryAgain):
                 return await self._postpone(run, entry, step, answer, release=release, closing=closing)
             await self._settle(run, entry.effect, step, answer)
             run.done.append(entry.id)
             if any(isinstance(later.effect, Send) for later in entries[position + 1 :]):
                 await self._acknowledge(run, release=False)
+                reached("acknowledged")
         return CarriedOut(left=await self._acknowledge(run, release=release, closing=closing))
 
     async def send(
         self, key: ConversationKey, effect: Send, sent: Sequence[tuple[str, str]] = ()
     ) -> tuple[NextStep, ChannelAnswer]:
         """One attempt of a send, and what to do after it."""
+        at_most_once = any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows)
+        if at_most_once and effect.doubtful:
+            return Unknowable(), _NEVER_TOLD
+        if wait := await self._early_by(key, effect):
+            return TryAgain(wait, counts=False, reserved=True), _TOO_EARLY
         activity_id = None
         if effect.operation is not Operation.SEND:
             activity_id = await self._real_id(key, effect.provisional, sent)
         answer = await self._channel.carry(effect, activity_id)
-        at_most_once = any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows)
         step = next_step(
             answer,
             attempts=effect.attempts,
@@ -124,6 +142,13 @@ class Outbox:
             jitter=random.random(),
         )
         return step, answer
+
+    async def _early_by(self, key: ConversationKey, effect: Send) -> float:
+        """Seconds for which the send limits hold a send back; one that waited, or is a retry, does not ask again."""
+        if effect.reserved or effect.attempts:
+            return 0.0
+        tenant = (effect.activity.get("conversation") or {}).get("tenantId") or ""
+        return await self._rates.reserve(key, tenant, answer=not effect.shows)
 
     def reports(self, effect: Send, step: NextStep) -> list[StatusReport]:
         """What became of the deliveries that a send showed."""
@@ -158,7 +183,7 @@ class Outbox:
     async def _settle(self, run: _Run, effect: Send, step: NextStep, answer: ChannelAnswer) -> None:
         ids = {"conversation": run.key, "deliveries": [delivery.id for delivery in effect.shows]}
         if isinstance(step, Accepted):
-            if effect.operation is Operation.SEND and step.activity_id and not effect.shows:
+            if effect.operation is Operation.SEND and step.activity_id:
                 run.sent.append((effect.provisional, step.activity_id))
         elif isinstance(step, GiveUp):
             log.warning(
@@ -193,6 +218,7 @@ class Outbox:
             entry.effect,
             attempts=entry.effect.attempts + int(step.counts),
             doubtful=entry.effect.doubtful or step.doubtful,
+            reserved=step.reserved,
         )
         for status in self.reports(entry.effect, step):
             run.commands += self._recording(run.key, status)
@@ -230,6 +256,7 @@ class Outbox:
         if closing is not None:
             work, claim, again_in = closing
             commands.append(work.closing(claim, again_in=again_in))
+        reached("before_acknowledgement")
         answers = await self._store.sequence(*commands)
         left = self._turns.acknowledged(answers[len(run.commands)], run.key)
         run.done, run.commands = [], []

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
-from botbuilder.schema import Activity, ActivityTypes
+from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
@@ -31,6 +31,7 @@ from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
+from domain.notification import Json
 from state.activities import activity_from_json, to_json
 from state.mail import Mail
 from state.turn import Kept, Turn
@@ -215,7 +216,7 @@ class Pipeline:
             blocked_for = begun.blocked_for
             if begun.leftovers and not blocked_for:
                 carried = await self._outbox.carry_out(
-                    held.key, held.token, begun.leftovers, doubtful=begun.taken_over, release=False
+                    held.key, held.token, begun.leftovers, doubtful=begun.doubtful, release=False
                 )
                 blocked_for = carried.blocked_for or 0.0
             for _ in range(RERUNS):
@@ -229,16 +230,15 @@ class Pipeline:
                 except (LeaseLost, StoreUnavailable):
                     raise
                 except Exception as error:
-                    await self._failed(held, begin, turn, activity, error, blocked_for)
-                    return _failure_answer(activity)
+                    return await self._failed(held, begin, turn, activity, error, blocked_for)
                 if not isinstance(committed, UserStateChanged):
                     reached("committed")
                     entries, _ = committed
                     await self._finish(held, turn, entries, blocked_for)
                     return answer
                 begun = await self._again(begin)
-            await self._failed(held, begin, turn, activity, RuntimeError("user state keeps changing"), blocked_for)
-            return _failure_answer(activity)
+            overtaken = RuntimeError("the user's state was changed by other turns again and again")
+            return await self._failed(held, begin, turn, activity, overtaken, blocked_for)
 
     async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
         before = CURRENT_TURN.set(turn)
@@ -279,8 +279,9 @@ class Pipeline:
         activity: Activity | None,
         error: Exception,
         blocked_for: float,
-    ) -> None:
+    ) -> InvokeResponse | None:
         """End a turn that raised: old state, none of its output; one plain sentence to a user who said something."""
+        answer = None
         reference = held.token.removeprefix("trn_")[-8:]
         ids = {"conversation": held.key, "reference": reference, "sent_early": len(turn.sent_early)}
         log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
@@ -290,8 +291,10 @@ class Pipeline:
             _hear(ended, activity)
             ended.mail_ids, ended.mail_wake_at = [], ended.at if ended.mail else None
             lost = await self._start_over(turn, ended)
-            if activity.type in (ActivityTypes.message, ActivityTypes.invoke):
-                ended.send(_apology(activity, self._apologize(reference, activity.locale, lost)), activity.service_url)
+            apology = _apology(activity, self._apologize(reference, activity.locale, lost))
+            answer = _failure_answer(activity, apology)
+            if answer is None and activity.type == ActivityTypes.message:
+                ended.send(apology, activity.service_url)
         elif turn.unreadable():
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
@@ -301,6 +304,7 @@ class Pipeline:
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed[0], blocked_for)
+        return answer
 
     async def _start_over(self, failed: Turn, ended: Turn) -> bool:
         """Where a user's turn failed because state cannot be read, put that state aside: the user begins anew.
@@ -345,6 +349,7 @@ class Pipeline:
             yield
         finally:
             keeper.cancel()
+            self._turns.forget(held.token)
 
 
 def _speaker(activity: Activity) -> UserKey | None:
@@ -359,14 +364,17 @@ def _hear(turn: Turn, activity: Activity) -> None:
     inbound_record(turn, activity)
 
 
-def _apology(activity: Activity, text: str) -> dict[str, Any]:
+def _apology(activity: Activity, text: str) -> Json:
     reply = Activity(type=ActivityTypes.message, text=text, input_hint="acceptingInput")
     return to_json(TurnContext.apply_conversation_reference(reply, TurnContext.get_conversation_reference(activity)))
 
 
-def _failure_answer(activity: Activity | None) -> InvokeResponse | None:
-    if activity is not None and activity.type == ActivityTypes.invoke:
-        return InvokeResponse(status=500, body={"error": {"code": "BotError", "message": "The bot failed."}})
+def _failure_answer(activity: Activity, apology: Json) -> InvokeResponse | None:
+    """What a failed turn answers in the response's body, where the channel waits for that."""
+    if activity.type == ActivityTypes.invoke:
+        return InvokeResponse(status=500, body={"error": {"code": "BotError", "message": apology["text"]}})
+    if activity.delivery_mode == DeliveryModes.expect_replies:
+        return InvokeResponse(status=200, body={"activities": [apology]})
     return None
 
 

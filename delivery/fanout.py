@@ -6,6 +6,7 @@ a fan-out that is taken over repeats at most one page, and a mailbox takes nothi
 
 from __future__ import annotations
 
+from bots.fault_points import reached
 from domain.clock import Clock
 from domain.delivery import Status, deliver_to
 from domain.ids import ConversationKey, NotificationId
@@ -31,6 +32,7 @@ class Fanout:
             return False
         start = progress.served
         recipients = await self._notifications.enter(nid, start, wanted, Status.PENDING)
+        reached("recipients_entered")
         now = self._clock()
         await self._mail.put(
             [
@@ -38,6 +40,7 @@ class Fanout:
                 for offset, key in enumerate(recipients)
             ]
         )
+        reached("mail_put")
         return await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
 
     async def _next(self, nid: NotificationId, progress: Progress) -> list[ConversationKey]:

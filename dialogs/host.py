@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botbuilder.core import StatePropertyAccessor, TurnContext
-from botbuilder.dialogs import Dialog, DialogContext, DialogEvents, DialogSet, DialogTurnStatus
+from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, DialogSet, DialogTurnStatus
 from botbuilder.dialogs.dialog_state import DialogState
 from botbuilder.dialogs.memory import DialogStateManager
 
@@ -61,7 +61,7 @@ class DialogHost:
         dialogs = await self._dialogs.create_context(context)
         if not dialogs.stack:
             return False
-        return bool(await dialogs.emit_event(NOTIFICATION_EVENT, value, bubble=True, from_leaf=True))
+        return bool(await _innermost(dialogs).emit_event(NOTIFICATION_EVENT, value))
 
     async def stack(self, context: TurnContext) -> Stack:
         state: DialogState = await self._accessor.get(context, DialogState)
@@ -95,7 +95,7 @@ class DialogHost:
 
     async def _handled(self, dialogs: DialogContext, error: Exception) -> bool:
         """Whether a dialog on the stack took care of an error (the SDK's ``DialogEvents.error``)."""
-        return bool(await dialogs.emit_event(DialogEvents.error, error, bubble=True, from_leaf=True))
+        return bool(await _innermost(dialogs).emit_event(DialogEvents.error, error))
 
     def _waits(self, state: DialogState, dialogs: Any, path: list[tuple[str, Dialog | None]]) -> bool:
         """Whether something on this stack waits for the user and is not idle; collects the dialogs on the way."""
@@ -110,3 +110,17 @@ class DialogHost:
             if not idle and (inside or not nested):
                 waiting = True
         return waiting
+
+
+def _innermost(dialogs: DialogContext) -> DialogContext:
+    """The context of the active dialog, through all components. (The SDK's ``from_leaf`` does not look into its own
+    ``ComponentDialog``, which is no ``DialogContainer`` in Python.)"""
+    while (instance := dialogs.active_dialog) is not None:
+        inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
+        component = dialogs.find_dialog_sync(instance.id)
+        if not isinstance(inner, DialogState) or not inner.dialog_stack or not isinstance(component, ComponentDialog):
+            break
+        child = DialogContext(component._dialogs, dialogs.context, inner)
+        child.parent = dialogs
+        dialogs = child
+    return dialogs

@@ -38,6 +38,8 @@ class Send:
     shows: tuple[Delivery, ...] = ()
     attempts: int = 0
     doubtful: bool = False
+    reserved: bool = False
+    """It has waited for its place under the send limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ def effect_to_json(effect: Effect) -> Json:
                 body["attempts"] = effect.attempts
             if effect.doubtful:
                 body["doubtful"] = True
+            if effect.reserved:
+                body["reserved"] = True
             return body
         case Submit():
             return {"kind": "submit", "job": effect.job.to_json()}
@@ -117,6 +121,7 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
                 shows=tuple(Delivery.from_json(delivery) for delivery in body.get("shows", ())),
                 attempts=body.get("attempts", 0),
                 doubtful=body.get("doubtful", False),
+                reserved=body.get("reserved", False),
             )
         case "submit":
             return Submit(job=JobRequest(**body["job"]))

@@ -59,6 +59,8 @@ class TryAgain:
     pause: float
     counts: bool = True
     doubtful: bool = False
+    reserved: bool = False
+    """Its place under the send limits is kept until then."""
 
 
 @dataclass(frozen=True)

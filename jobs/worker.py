@@ -14,6 +14,7 @@ from typing import TypeVar, assert_never
 
 from redis.exceptions import RedisError
 
+from bots.fault_points import reached
 from domain.clock import Clock, system_clock
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, JobId, new_id
@@ -174,6 +175,7 @@ class Worker:
             known.claim = claim  # its lease ran out while the store was away, or somebody woke it
             return
         conversation, job_id = parse_work_member(claim.member)
+        reached("job_claimed")
         run = _Run(claim=claim, conversation=conversation, job_id=job_id, name=f"{self.name}:{new_id('run')}")
         self._runs[claim.member] = run
         carrier = asyncio.create_task(self._carry(run), name=f"job-{job_id}")
@@ -204,7 +206,9 @@ class Worker:
             await self._close(run, again_in=started.seconds)
         else:
             run.fence = started.fence
-            await self._settle(run, started, await self._perform(run, started))
+            end = await self._perform(run, started)
+            reached("job_run")
+            await self._settle(run, started, end)
 
     async def _perform(self, run: _Run, started: Started) -> Done | Failed | Stop:
         job = started.job
@@ -248,6 +252,7 @@ class Worker:
                 job.conversation, job.id, fence, job.status, result=job.result, error=job.error, answer=answer
             ),
         )
+        reached("job_recorded")
         self._note(run, f"job_{job.status.value}", f"job {job.status.value}", job_name=job.name)
         await self._close(run)
 

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any
 
 import botbuilder.schema as schema
+from botbuilder.core.invoke_response import InvokeResponse
 from botbuilder.schema import Activity, ConversationReference
 from msrest.serialization import Deserializer, Model, Serializer
 
@@ -30,7 +31,7 @@ _MODELS: dict[str, type[Model]] = {
 
 def to_json(model: Model) -> Json:
     """A model of the SDK's schema as JSON values."""
-    body = _dump(model)
+    body = json_of(model)
     assert isinstance(body, dict)
     return body
 
@@ -54,21 +55,22 @@ def _writing(cls: type[Model]) -> tuple[tuple[str, str, Callable[[Any], Any]], .
     )
 
 
-def _dump(value: Any) -> Any:
+def json_of(value: Any) -> Any:
+    """Anything that an activity, or the answer to an invoke, may hold, as JSON values."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, Model):
         attributes = vars(value)
-        body = {key: _dump(item) for key, item in (attributes.get("additional_properties") or {}).items()}
+        body = {key: json_of(item) for key, item in (attributes.get("additional_properties") or {}).items()}
         for attribute, key, write in _writing(type(value)):
             item = attributes.get(attribute)
             if item is not None:
                 body[key] = write(item)
         return body
     if isinstance(value, dict):
-        return {_text(key): _dump(item) for key, item in value.items()}
+        return {_text(key): json_of(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_dump(item) for item in value]
+        return [json_of(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     return _dump_value(value)
@@ -90,6 +92,11 @@ def _dump_value(value: Any) -> Any:
             return int(value)
         case bytes() | bytearray():
             return base64.b64encode(value).decode()
+        case InvokeResponse():  # the SDK's activity handler sends these as an activity's value
+            return {"status": int(value.status or 200), "body": json_of(value.body)}
+        case Exception(args=(str() as code, str() as message)):
+            # The SDK's Action.Execute handler puts an exception where the schema has an error object.
+            return {"code": code, "message": message}
     return str(value)
 
 
@@ -103,7 +110,7 @@ def _time(value: Any) -> Any:
     try:
         return Serializer.serialize_iso(value)
     except Exception:  # text that is no time, as a channel may have sent it
-        return _dump(value)
+        return json_of(value)
 
 
 _WRITERS: dict[str, Callable[[Any], Any]] = {"str": _text, "iso-8601": _time}

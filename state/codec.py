@@ -184,7 +184,10 @@ class Codec:
             return {self._restore(key): self._restore(item) for key, item in body}
         if name == "enum":
             return self._member(value["class"], self._restore(body))
-        return instance_of(self._class(name), {key: self._restore(item) for key, item in body.items()})
+        cls = self._class(name)
+        if issubclass(cls, Enum):
+            raise UndecodableState(f"Stored state names the enum {name} as a plain class.")
+        return instance_of(cls, {key: self._restore(item) for key, item in body.items()})
 
     def _member(self, name: str, value: Any) -> Any:
         """The member of an enum, looked up in its table: its class is not called."""

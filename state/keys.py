@@ -21,7 +21,7 @@ SENT_IDS_TTL = 30 * DAY
 SENT_IDS_KEPT = 200
 """Of how many activities a conversation remembers that."""
 NOTIFICATION_TTL = 31 * DAY
-"""A day longer than a notification can wait: see ``RETENTION`` in ``state.notifications``."""
+"""At least; a notification that expires later is kept until a day after that (``state.notifications``)."""
 IDEMPOTENCY_TTL = DAY
 JOB_TTL = 7 * DAY
 """How long a finished job can be looked up."""
@@ -48,7 +48,8 @@ def _tag(name: str) -> str:
 
 
 def conversation(key: ConversationKey) -> str:
-    """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), and what the API shows of it."""
+    """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), the outbox's
+    ``blocked`` and ``doubt``, and what the API shows of it."""
     return f"aside:{_tag(key)}:c"
 
 
@@ -103,6 +104,18 @@ def unreadable(key: ConversationKey | UserKey) -> str:
 
 
 UNREADABLE_TTL = 30 * DAY
+
+
+def rate(key: ConversationKey) -> str:
+    """Hash: how far each send limit of a conversation is used up."""
+    return f"aside:{_tag(key)}:rate"
+
+
+def tenant_rate(tenant: str) -> str:
+    return f"aside:rate:{_tag(tenant)}"
+
+
+RATE_TTL = MINUTE
 
 
 def conversations() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,7 +167,8 @@ class Notifications:
         nid = notification.id
         listed = audience.conversations if isinstance(audience, Listed) else ()
         described = {"listed": True} if isinstance(audience, Listed) else {"channelId": audience.channel_id}
-        ttl = keys.NOTIFICATION_TTL
+        left = (notification.expires_at - self._clock()).total_seconds()
+        ttl = max(keys.NOTIFICATION_TTL, math.ceil(left) + keys.DAY)
         body = orjson.dumps(notification.to_json())
         await self._store.sequence(
             scripted(

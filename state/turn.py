@@ -46,11 +46,12 @@ class Document:
         self._state = b"{}"
         self._pending: dict[str, Any] | None = None
         if raw is not None:
-            form, own, self._state = raw.split(b"\n", 2)
+            form, _, rest = raw.partition(b"\n")
             if form != FORMAT:
                 raise NewerState(
                     f"Stored state has format {form.decode()}; this process reads {FORMAT.decode()}. Update it."
                 )
+            own, _, self._state = rest.partition(b"\n")
             self.own = orjson.loads(own)
 
     def load(self) -> dict[str, Any]:

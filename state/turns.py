@@ -6,6 +6,7 @@ check it. A turn whose token is no longer there has lost its lease: it commits n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,14 +35,20 @@ _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] 
 _BEGIN = Script(
     _NOW
     + """
-local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked', 'reach')
+local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
+  'reach', 'doubt')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2])
 if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 then
+  h[10] = '1' -- whoever held the lock may have died between a send and its acknowledgement
+  redis.call('HSET', KEYS[1], 'doubt', 1)
+end
+if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
-  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9]}
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10]}
 """
 )
 
@@ -91,10 +98,11 @@ if h[1] ~= ARGV[1] then
   return {0}
 end
 local i = 8
+local settled = ARGV[6] ~= ''
 for _ = 1, ARGV[i] do
   i = i + 1
   local head = redis.call('LINDEX', KEYS[2], 0)
-  if head and string.sub(head, 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then redis.call('LPOP', KEYS[2]) end
+  if head and string.sub(head, 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then redis.call('LPOP', KEYS[2]); settled = true end
 end
 if ARGV[6] ~= '' then
   local head = redis.call('LINDEX', KEYS[2], 0)
@@ -109,6 +117,7 @@ if #ARGV > i then
   end
   redis.call('EXPIRE', KEYS[4], ARGV[5]); redis.call('EXPIRE', KEYS[5], ARGV[5])
 end
+if settled then redis.call('HDEL', KEYS[1], 'blocked', 'doubt') end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) end
 if ARGV[2] == '1' then
   redis.call('HDEL', KEYS[1], 'lock', 'until')
@@ -165,6 +174,8 @@ class Begun:
     leftovers: list[Entry]
     blocked_for: float
     """Seconds for which the channel wants nothing from this conversation's outbox."""
+    doubtful: bool
+    """Whether the first send among the leftovers may have gone out already: who committed it died, or lost the lock."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +199,8 @@ class Turns:
         self._codec = codec
         self._clock = clock
         self._lease_ms = round(LEASE.total_seconds() * 1000)
+        self._held_until: dict[str, float] = {}
+        """Until when, on this process's monotonic clock, the lock of a token is held for certain."""
 
     async def begin(
         self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
@@ -199,14 +212,17 @@ class Turns:
             [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL],
         )
         reads = [_read_user(user)] if user is not None else []
+        asked_at = time.monotonic()
         answer, *user_answers = await self._store.sequence(command, *reads)
         if answer[0] == 0:
             return Taken(ends_in=answer[1] / 1000)
         if answer[0] == 2:
             return AlreadyProcessed()
+        self._held_until[token] = asked_at + self._lease_ms / 1000
         try:
             return self._begun(key, token, answer, user, user_answers, activity_id)
         except NewerState:
+            self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))
             raise
 
@@ -219,7 +235,7 @@ class Turns:
         user_answers: list[Any],
         activity_id: str | None,
     ) -> Begun:
-        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach = answer
+        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt = answer
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         turn = Turn(
             conversation=key,
@@ -242,7 +258,8 @@ class Turns:
             activity_id=activity_id,
         )
         blocked_for = max(0.0, (int(blocked) - now_ms) / 1000) if blocked else 0.0
-        return Begun(turn=turn, leftovers=[Entry.decode(entry) for entry in outbox], blocked_for=blocked_for)
+        leftovers = [Entry.decode(entry) for entry in outbox]
+        return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt))
 
     async def read_user(self, user: UserKey) -> Document:
         (answer,) = await self._store.sequence(_read_user(user))
@@ -318,7 +335,23 @@ class Turns:
 
     async def renew(self, key: ConversationKey, token: str) -> bool:
         """Extend the lease. False if it was lost."""
-        return bool(await self._store.call(_RENEW, [keys.conversation(key)], [token, self._lease_ms]))
+        asked_at = time.monotonic()
+        renewed = bool(await self._store.call(_RENEW, [keys.conversation(key)], [token, self._lease_ms]))
+        if renewed and token in self._held_until:
+            self._held_until[token] = asked_at + self._lease_ms / 1000
+        return renewed
+
+    async def assure(self, key: ConversationKey, token: str) -> None:
+        """Answers if the lock is held now; asks the store only if this process may have slept through its lease.
+
+        Raises :class:`LeaseLost`.
+        """
+        if time.monotonic() >= self._held_until.get(token, 0.0) and not await self.renew(key, token):
+            raise _lease_lost(key)
+
+    def forget(self, token: str) -> None:
+        """The turn of this token is over."""
+        self._held_until.pop(token, None)
 
     async def real_id(self, key: ConversationKey, provisional: str) -> str | None:
         """The channel's id for an activity of an earlier turn, if it is known."""
@@ -369,5 +402,9 @@ def _read_user(user: UserKey) -> Command:
 
 def _left(answer: list[int], key: ConversationKey) -> Left:
     if answer[0] == 0:
-        raise LeaseLost(f"The turn lost the lock of {key}; another process has the conversation.")
+        raise _lease_lost(key)
     return Left(outbox=answer[1], mail=answer[2])
+
+
+def _lease_lost(key: ConversationKey) -> LeaseLost:
+    return LeaseLost(f"The turn lost the lock of {key}; another process has the conversation.")

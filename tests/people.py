@@ -43,7 +43,11 @@ class Person:
     @property
     def key(self) -> str:
         """The conversation key, as the API writes it."""
-        return f"msteams/{self.conversation}"
+        return f"{self.extra.get('channelId', 'msteams')}/{self.conversation}"
+
+    def elsewhere(self, conversation: str) -> Person:
+        """The same person in another conversation."""
+        return Person(self.http, self.bot_url, self.channel, self.name, conversation, **self.extra)
 
     def activity(self, **fields: Any) -> Json:
         return {
@@ -78,6 +82,10 @@ class Person:
         texts = self.channel.texts(self.conversation)
         news, self._heard = texts[self._heard :], len(texts)
         return news
+
+    def shows(self) -> list[str]:
+        """What the whole conversation shows by now; it may have been changed since it was said."""
+        return self.channel.texts(self.conversation)
 
     async def hears(self, *expected: str) -> None:
         """Wait until exactly this was shown since the last time."""

@@ -86,6 +86,9 @@ class Turns:
         self.received.append(activity)
         return await self.answer(activity) if self.answer else None
 
+    async def keep(self, activity: Activity, waited: float) -> bool:
+        return True
+
 
 @dataclass
 class Door:

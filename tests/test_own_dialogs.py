@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from tests.conftest import Meet
+from app import Service
+from tests.conftest import ServiceFactory
 from tests.people import Person, Sender
+from tests.serving import serving
 
 
 class TestComponentsAndPrompts:
-    @pytest.fixture
-    async def ann(self, meet: Meet) -> Person:
-        return await meet("ann", ROOT_DIALOG="tests.own_dialogs.trip:Agency")
+    service = serving(ROOT_DIALOG="tests.own_dialogs.trip:Agency")
 
     async def test_a_form_two_components_deep_goes_from_question_to_question(self, ann: Person) -> None:
         """Each answer comes in a turn of its own, with the whole stack stored in between."""
         assert await ann.says("hi") == ["How many guests?"]
-        assert await ann.says("4") == ["Which meal? (1) fish or (2) salad"]
-        assert await ann.says("salad") == ["Book it? (1) Yes or (2) No"]
+        assert await ann.says("4") == ["Which meal?"]
+        assert await ann.says("salad") == ["Book it?"]
         assert await ann.says("yes") == ["Booked: 4 x salad"]
         assert await ann.says("hi again") == ["How many guests?"]
 
     async def test_a_validator_refuses_and_counts(self, ann: Person) -> None:
         await ann.says("hi")
-        assert await ann.says("100") == ["From 1 to 9, please (attempt 1)."]
-        assert await ann.says("none") == ["From 1 to 9, please (attempt 2)."]
-        assert await ann.says("9") == ["Which meal? (1) fish or (2) salad"]
+        assert await ann.says("100") == ["From 1 to 9, please (try 1)."]
+        assert await ann.says("none") == ["From 1 to 9, please (try 2)."]
+        assert await ann.says("9") == ["Which meal?"]
 
     async def test_the_stack_shows_in_the_api(self, ann: Person, sender: Sender) -> None:
         """From the root to the prompt that waits."""
@@ -38,10 +36,11 @@ class TestComponentsAndPrompts:
 
 
 class TestClassesOfTheirOwn:
-    async def test_in_step_values_and_user_state_come_back_as_what_they_were(self, meet: Meet) -> None:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.basket:Shop")
+
+    async def test_in_step_values_and_user_state_come_back_as_what_they_were(self, ann: Person) -> None:
         """A dataclass and a plain class in step values, a plain class in the state that two conversations share."""
-        here = await meet("ann", ROOT_DIALOG="tests.own_dialogs.basket:Shop")
-        there = here.elsewhere("a:ann:2")
+        here, there = ann, ann.elsewhere("a:ann:2")
         for person, item in ((here, "lamp"), (there, "rug")):
             await person.says("hi")
             await person.says(item)
@@ -55,9 +54,7 @@ class TestClassesOfTheirOwn:
 
 
 class TestMessagesThatChange:
-    @pytest.fixture
-    async def ann(self, meet: Meet) -> Person:
-        return await meet("ann", ROOT_DIALOG="tests.own_dialogs.cards:Board")
+    service = serving(ROOT_DIALOG="tests.own_dialogs.cards:Board")
 
     async def test_an_activity_of_an_earlier_turn_is_updated(self, ann: Person) -> None:
         """The id that the turn was given is not the channel's, and works all the same."""
@@ -89,51 +86,63 @@ class TestMessagesThatChange:
         assert (await sender.conversation(ann))["reachability"] == "active"
 
 
-class TestOtherWaysToAsk:
-    async def test_an_activity_prompt_takes_a_message(self, meet: Meet) -> None:
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
+class TestAnActivityPrompt:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
+
+    async def test_takes_a_message(self, ann: Person) -> None:
         assert await ann.says("hi") == ["Press the button."]
         assert await ann.says("there") == ["pressed: message there"]
 
-    async def test_an_activity_prompt_takes_an_event_of_the_channel(self, meet: Meet) -> None:
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
+    async def test_takes_an_event_of_the_channel(self, ann: Person) -> None:
         await ann.says("hi")
         status, _ = await ann.posts(ann.activity(type="event", name="button/pressed"))
         assert status == 200
         assert ann.news() == ["pressed: event button/pressed"]
 
-    async def test_times_and_attachments_are_understood(self, meet: Meet) -> None:
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:Appointment")
+
+class TestTimesAndAttachments:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.asking:Appointment")
+
+    async def test_are_understood(self, ann: Person) -> None:
         assert await ann.says("hi") == ["When?"]
         assert await ann.says("1 March 2027 at 5 pm") == ["A picture, please."]
         assert await ann.says("what picture?") == ["A picture, please."]
         picture = {"contentType": "image/png", "contentUrl": "https://example.com/me.png", "name": "me.png"}
         assert await ann.says("", attachments=[picture]) == ["2027-03-01T17: me.png"]
 
-    async def test_a_waterfall_asks_with_plain_messages(self, meet: Meet) -> None:
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.asking:InPassing")
+
+class TestAWaterfallWithoutPrompts:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.asking:InPassing")
+
+    async def test_asks_with_plain_messages(self, ann: Person) -> None:
         assert await ann.says("hi") == ["Welcome to the survey.", "What is your name?"]
         assert await ann.says("Ann") == ["Your favourite colour?"]
         assert await ann.says("green") == ["Ann likes green"]
 
 
 class TestWhatARootDialogIsGiven:
-    async def test_a_factory_gets_what_its_parameters_name(self, meet: Meet) -> None:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.various:make_greeter")
+
+    async def test_a_factory_gets_what_its_parameters_name(self, ann: Person) -> None:
         """Conversation state, user state and the service's services, in any order."""
-        here = await meet("ann", ROOT_DIALOG="tests.own_dialogs.various:make_greeter")
-        assert await here.says("hi") == ["1 here, 1 everywhere, 0 jobs"]
-        assert await here.elsewhere("a:ann:2").says("hi") == ["1 here, 2 everywhere, 0 jobs"]
-        assert await here.says("hi") == ["2 here, 3 everywhere, 0 jobs"]
+        assert await ann.says("hi") == ["1 here, 1 everywhere, 0 jobs"]
+        assert await ann.elsewhere("a:ann:2").says("hi") == ["1 here, 2 everywhere, 0 jobs"]
+        assert await ann.says("hi") == ["2 here, 3 everywhere, 0 jobs"]
 
 
 class TestHandlersOnWhatIsSent:
-    async def test_change_it_and_see_the_ids(self, meet: Meet) -> None:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.various:Shouting")
+
+    async def test_change_it_and_see_the_ids(self, ann: Person) -> None:
         """``context.on_send_activities`` works as in the SDK."""
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.various:Shouting")
         assert await ann.says("hi") == ["ONE", "TWO", "2 IDS"]
 
 
 class TestDialogsThatAreIdle:
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory, variables: dict[str, str]) -> Service:
+        return await start_service(**variables)
+
     @pytest.mark.parametrize(
         ("variables", "phase"),
         [
@@ -144,9 +153,8 @@ class TestDialogsThatAreIdle:
         ],
         ids=["by attribute", "by id", "by the prompt's id", "another id"],
     )
-    async def test_may_be_spoken_into(self, meet: Meet, sender: Sender, variables: Any, phase: str) -> None:
+    async def test_may_be_spoken_into(self, ann: Person, sender: Sender, phase: str) -> None:
         """They wait, and yet the user counts as free: an answer comes at once, and nothing is asked again."""
-        ann = await meet("ann", **variables)
         await ann.says("hi")
         assert (await sender.conversation(ann))["phase"] == phase
         notification = await sender.notifies(ann, "your number is 42", mode="resume")
@@ -162,11 +170,11 @@ class TestDialogsThatAreIdle:
 class TestDialogsThatListen:
     """A dialog may take care of a notification itself: the dialog event ``aside.notification``."""
 
-    @pytest.fixture
-    async def ann(self, meet: Meet) -> Person:
-        ann = await meet("ann", ROOT_DIALOG="tests.own_dialogs.listening:Market")
+    service = serving(ROOT_DIALOG="tests.own_dialogs.listening:Market")
+
+    @pytest.fixture(autouse=True)
+    async def the_prompt_waits(self, ann: Person) -> None:
         assert await ann.says("hi") == ["Buy or sell?"]
-        return ann
 
     async def test_say_it_in_their_own_way(self, ann: Person, sender: Sender) -> None:
         """The prompt inside the component is offered it, and what it sends counts as the delivery."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import orjson
 from aiohttp import web
 from botbuilder.core.invoke_response import InvokeResponse as AdapterInvokeResponse
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes, InvokeResponse
 from botframework.connector.auth import ClaimsIdentity
-from msrest.serialization import Model
 
 from bots.authentication import Unauthenticated
 from bots.pipeline import Duplicate
 from domain.errors import LeaseLost, ServiceUrlNotAllowed
 from domain.service_url import ServiceUrls
-from state.activities import activity_from_json, to_json
+from state.activities import activity_from_json, json_of
 from web.access import Access
 from web.activity_shape import wrong_shapes
 from web.problems import BadField, Problem, unavailable
@@ -37,6 +36,7 @@ Outcome: TypeAlias = InvokeResponse | AdapterInvokeResponse | Duplicate | None
 
 class UserTurns(Protocol):
     async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> Outcome: ...
+    async def keep(self, activity: Activity, waited: float) -> bool: ...
 
 
 class Authentication(Protocol):
@@ -127,7 +127,9 @@ class Messages:
             return _response(turn.result())
         if in_body:
             raise Problem(504, "turn-timeout", "The turn takes too long", "The turn goes on; its answer came too late.")
-        return web.Response(status=202)
+        if await self._pipeline.keep(activity, self._answer_within):
+            return web.Response(status=202)
+        return _response(await asyncio.shield(turn))  # without an id it cannot be promised, only waited for
 
 
 def _log_failure(turn: asyncio.Task[Outcome]) -> None:
@@ -158,20 +160,6 @@ def _response(outcome: Outcome) -> web.Response:
     status = int(outcome.status or 200)
     if outcome.body is None:
         return web.Response(status=status)
-    body = orjson.dumps(outcome.body, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    body = orjson.dumps(json_of(outcome.body))
     return web.Response(status=status, body=body, content_type="application/json")
 
-
-def _plain(value: Any) -> Any:
-    """JSON of what dialogs and the SDK put into an answer's body."""
-    match value:
-        case Model():
-            return to_json(value)
-        case AdapterInvokeResponse():
-            return {"status": int(value.status or 200), "body": value.body}
-        case set() | frozenset():
-            return list(value)
-        case Exception(args=(str() as code, str() as message)):
-            # The SDK's Action.Execute handler puts an exception where the schema has an error object.
-            return {"code": code, "message": message}
-    raise TypeError(f"{type(value).__name__} cannot be an answer's body")

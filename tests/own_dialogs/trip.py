@@ -32,7 +32,7 @@ class Guests(ComponentDialog):
     async def check_number(self, prompt: PromptValidatorContext) -> bool:
         if prompt.recognized.succeeded and 1 <= prompt.recognized.value <= 9:
             return True
-        await prompt.context.send_activity(f"From 1 to 9, please (attempt {prompt.attempt_count}).")
+        await prompt.context.send_activity(f"From 1 to 9, please (try {prompt.options.number_of_attempts + 1}).")
         return False
 
     async def ask_meal(self, step: WaterfallStepContext):

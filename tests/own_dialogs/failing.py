@@ -1,0 +1,77 @@
+"""Dialogs with mistakes in them."""
+
+from __future__ import annotations
+
+from botbuilder.core import ConversationState, MessageFactory, UserState
+from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, WaterfallDialog
+from botbuilder.dialogs.prompts import PromptOptions, TextPrompt
+
+
+class Counting(Dialog):
+    """Counts in both states and says so; then may fail."""
+
+    def __init__(self, conversation_state: ConversationState, user_state: UserState, services):
+        super().__init__("counting")
+        self.here = conversation_state.create_property("count")
+        self.everywhere = user_state.create_property("count")
+        self.kept = user_state.create_property("kept")
+        self.services = services
+
+    async def begin_dialog(self, dialog_context: DialogContext, options: object = None):
+        context = dialog_context.context
+        here = await self.here.get(context, int) + 1
+        everywhere = await self.everywhere.get(context, int) + 1
+        await self.here.set(context, here)
+        await self.everywhere.set(context, everywhere)
+        await context.send_activity(f"count {here} {everywhere}")
+        if context.activity.text == "fail":
+            self.services.jobs.start(context, "wait", {"text": "0"}, asked="wait 0")
+            raise RuntimeError("secret: the password is hunter2")
+        if context.activity.text == "lambda":
+            await self.kept.set(context, {"orders": [{"price": lambda: 1}]})
+        return await dialog_context.end_dialog()
+
+
+class Mute(TextPrompt):
+    """Asks once; asking again fails."""
+
+    async def reprompt_dialog(self, context, instance):
+        raise RuntimeError("secret: no second time")
+
+
+class AskingOnce(ComponentDialog):
+    def __init__(self):
+        super().__init__("asking_once")
+        self.add_dialog(Mute("name"))
+        self.add_dialog(WaterfallDialog("steps", [self.ask, self.finish]))
+        self.initial_dialog_id = "steps"
+
+    async def ask(self, step):
+        return await step.prompt("name", PromptOptions(prompt=MessageFactory.text("Your name?")))
+
+    async def finish(self, step):
+        await step.context.send_activity(f"Hello {step.result}")
+        return await step.end_dialog()
+
+
+class Forgiving(ComponentDialog):
+    """Takes care of the errors of the dialogs inside it, as the SDK lets it."""
+
+    def __init__(self):
+        super().__init__("forgiving")
+        self.add_dialog(WaterfallDialog("steps", [self.ask, self.fail]))
+        self.initial_dialog_id = "steps"
+
+    async def ask(self, step):
+        await step.context.send_activity("Which file?")
+        return Dialog.end_of_turn
+
+    async def fail(self, step):
+        raise FileNotFoundError(step.context.activity.text)
+
+    async def on_dialog_event(self, dialog_context, dialog_event):
+        if dialog_event.name == DialogEvents.error:
+            await dialog_context.context.send_activity("There is no such file.")
+            await dialog_context.cancel_all_dialogs()
+            return True
+        return False

@@ -1,0 +1,137 @@
+"""A dialog that fails: nothing of its turn remains but one plain apology, and nothing else is held up."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from bots import pipeline
+from tests.people import Person, Sender
+from tests.serving import serving
+
+APOLOGY = re.compile(
+    r"I am sorry, something went wrong on my side\. Please try again\. \(Reference: ([0-9a-z]{8})\)"
+)
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if getattr(record, "action", "") == "turn_failed"]
+
+
+class TestADialogThatRaises:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Counting")
+
+    async def test_is_apologized_for_in_one_sentence(self, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
+        """None of the half-finished output; no exception text; a reference that leads to the log."""
+        (apology,) = await ann.says("fail")
+        reference = APOLOGY.fullmatch(apology)
+        assert reference is not None
+        (record,) = failures(caplog)
+        assert vars(record)["reference"] == reference[1]
+        assert vars(record)["conversation"] == ann.key
+        assert record.exc_info is not None
+        assert "hunter2" not in str(ann.channel.requests)
+
+    async def test_leaves_both_states_as_they_were(self, ann: Person) -> None:
+        assert await ann.says("count") == ["count 1 1"]
+        await ann.says("fail")
+        assert await ann.says("count") == ["count 2 2"]
+        await ann.says("fail")
+        assert await ann.elsewhere("a:ann:2").says("count") == ["count 1 3"]
+
+    async def test_starts_no_job(self, ann: Person, sender: Sender) -> None:
+        await ann.says("fail")
+        _, jobs = await sender.gets("/api/jobs")
+        assert jobs["jobs"] == []
+
+    async def test_is_not_run_again_when_the_channel_repeats_the_activity(self, ann: Person) -> None:
+        activity = ann.activity(text="fail")
+        await ann.posts(activity)
+        await ann.posts(activity)
+        assert len(ann.shows()) == 1
+
+    async def test_keeps_the_mail_that_lay_there(self, ann: Person, sender: Sender) -> None:
+        """What was queued for the turn that failed is shown by the next one."""
+        await ann.says("count")
+        await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+        (apology,) = await ann.says("fail")
+        assert APOLOGY.fullmatch(apology)
+        assert await ann.says("count") == ["the menu", "count 2 2"]
+
+    async def test_answers_in_the_body_where_replies_are_expected(self, ann: Person) -> None:
+        """Nothing is sent to the channel then, not even the apology."""
+        status, body = await ann.posts(ann.activity(text="fail", deliveryMode="expectReplies"))
+        assert status == 200
+        assert body is not None
+        (reply,) = body["activities"]
+        assert APOLOGY.fullmatch(reply["text"])
+        assert ann.shows() == []
+
+    async def test_keeps_the_conversation_known(self, ann: Person, sender: Sender) -> None:
+        """Even if the very first turn failed, the user can be reached."""
+        await ann.says("fail")
+        ann.news()
+        await sender.becomes(await sender.notifies(ann, "hello", mode="interject"), "delivered")
+        assert ann.news() == ["hello"]
+
+
+class TestStateThatCannotBeStored:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Counting")
+
+    async def test_fails_the_turn_and_the_log_names_the_place(
+        self, ann: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await ann.says("count")
+        (apology,) = await ann.says("lambda")
+        assert APOLOGY.fullmatch(apology)
+        (record,) = failures(caplog)
+        assert record.exc_info is not None
+        assert "state.kept.orders[0].price" in str(record.exc_info[1])
+        assert await ann.says("count") == ["count 2 2"]
+
+
+class TestAQuestionThatCannotBeRepeated:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:AskingOnce")
+
+    @pytest.fixture(autouse=True)
+    async def the_prompt_waits(self, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
+        assert await ann.says("hi") == ["Your name?"]
+
+    async def test_fails_the_delivery_in_the_end(self, ann: Person, sender: Sender) -> None:
+        """Tried again, then given up; the user sees nothing of it, not even an apology."""
+        delivery = await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "failed")
+        assert delivery["reason"] == "exhausted"
+        assert delivery["attempts"] == pipeline.FAILED_TRIES
+        assert ann.news() == []
+
+    async def test_does_not_hold_up_the_mail_behind_it(self, ann: Person, sender: Sender) -> None:
+        failing = await sender.notifies(ann, "fire drill", mode="interject")
+        behind = await sender.notifies(ann, "the menu", mode="queue")
+        await sender.becomes(behind, "queued")
+        await sender.becomes(failing, "failed")
+        assert await ann.says("Ann") == ["the menu", "Hello Ann"]
+
+    async def test_fails_a_delivery_that_was_held_too(self, ann: Person, sender: Sender) -> None:
+        """Its deadline came while the question was open: given up after as many tries, and not tried for ever."""
+        notification = await sender.notifies(ann, "now or never", mode="resume", holdFor=0.2)
+        delivery = await sender.becomes(notification, "failed")
+        assert delivery["reason"] == "exhausted"
+        assert (await sender.conversation(ann))["inbox"] == 0
+        assert await ann.says("Ann") == ["Hello Ann"]
+
+    async def test_leaves_the_dialog_as_it_was(self, ann: Person, sender: Sender) -> None:
+        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "failed")
+        assert await ann.says("Ann") == ["Hello Ann"]
+
+
+class TestADialogThatHandlesErrors:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Forgiving")
+
+    async def test_is_asked_first(self, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
+        """The SDK's error event reaches the dialogs of the stack before the turn is given up."""
+        assert await ann.says("hi") == ["Which file?"]
+        assert await ann.says("notes.txt") == ["There is no such file."]
+        assert failures(caplog) == []
