@@ -37,6 +37,7 @@ from bots.tokens import KeptTokens, NoTokens, Tokens, TokenUnavailable, client_c
 from config import ConfigurationError, Settings
 from delivery.fanout import Fanout
 from delivery.loop import Loop
+from delivery.replay import Replay
 from devchannel.local import LocalChannel
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import Tokens as DirectLineTokens
@@ -49,6 +50,7 @@ from domain.errors import AsideError
 from domain.ids import NotificationId
 from domain.notification import Json
 from domain.service_url import ServiceUrls
+from jobs.answers import answer_to
 from jobs.registry import Registry, RegistryError
 from jobs.registry import load as load_jobs
 from jobs.worker import Worker
@@ -56,6 +58,7 @@ from state.activities import activity_from_json
 from state.bot_state import TurnConversationState, TurnUserState
 from state.codec import Codec
 from state.conversations import Conversations
+from state.dead_letters import DeadLetters
 from state.embedded import EmbeddedStore
 from state.jobs import JobStore
 from state.mail import Mail
@@ -180,6 +183,7 @@ class Service:
         self.notifications = Notifications(self.store, self.fanout_work, self.clock)
         self.jobs = JobStore(self.store, jobs=self.job_work, conversations=self.work, clock=self.clock)
         self.mail = Mail(self.store, self.work)
+        self.dead_letters = DeadLetters(self.store, self.clock)
         self.service_urls = ServiceUrls(settings.service_url_allow, local_channel=settings.dev_channel)
         self._build_bot()
 
@@ -219,6 +223,7 @@ class Service:
             notifications=self.notifications,
             jobs=self.jobs,
             conversations=self.conversations,
+            dead_letters=self.dead_letters,
             rates=Rates(
                 self.store, per_conversation=settings.rate_per_conversation, per_tenant=settings.rate_global
             ),
@@ -308,6 +313,15 @@ class Service:
                 clock=self.clock,
                 away_after=settings.away_after,
                 service_urls=self.service_urls,
+                dead_letters=self.dead_letters,
+                replay=Replay(
+                    dead_letters=self.dead_letters,
+                    notifications=self.notifications,
+                    jobs=self.jobs,
+                    mail=self.mail,
+                    answer_to=lambda job: answer_to(job, job_answer, self.clock()),
+                    clock=self.clock,
+                ),
                 works={"conversations": self.work, "fanout": self.fanout_work, "jobs": self.job_work},
             )
         )

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every table, in a few minutes. ``python -m benchmarks --help`` for less, or for a profile."""
+"""``python -m benchmarks``: every table, in a few minutes; with ``--help``, how to have less, or a profile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _parts(people: int, rounds: int) -> dict[str, Part]:
         return await profile.measure(people, broadcasts=5, turns=8000)
 
     async def control() -> Sequence[Table]:
-        return await other_tools.measure(people)
+        return await other_tools.measure()
 
     return {
         "broadcast": broadcasts,

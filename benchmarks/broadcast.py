@@ -136,8 +136,8 @@ async def _at(
         runs["limit"].append(await _yardstick(channel, latency, "raw_broadcast", max(people, 2000), *arguments))
     for adapter, rate in (("cloud", 130.0), ("classic", 900.0)):
         many = max(20, round(SDK_SECONDS / (1 / rate + latency * 1.1)))
-        arguments = (adapter, stage.channel.url, str(many))
-        runs[adapter] = [await _yardstick(channel, latency, "sdk_broadcast", many, *arguments)]
+        loop = (adapter, stage.channel.url, str(many))
+        runs[adapter] = [await _yardstick(channel, latency, "sdk_broadcast", many, *loop)]
     return _Row(latency=latency, **{name: _median(efforts) for name, efforts in runs.items()})
 
 

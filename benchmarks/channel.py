@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.machine import fast_loop
@@ -70,8 +71,7 @@ class _Connection(asyncio.Protocol):
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
 
     def data_received(self, data: bytes) -> None:
         self.received += data

@@ -60,13 +60,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(service: Sequence[str] = SERVICE, **variables: str) -> AsyncIterator[Stage]:
+async def staged(service: Sequence[str] = SERVICE) -> AsyncIterator[Stage]:
     """The service on its core; the channel and an empty store on the other."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_server())
         channel = await stack.enter_async_context(channel_process())
         process = await stack.enter_async_context(
-            started(service, measured=True, PORT="0", REDIS_URL=store.url, **variables)
+            started(service, measured=True, PORT="0", REDIS_URL=store.url)
         )
         yield Stage(service=process, channel=channel, store=store)
 
@@ -78,13 +78,15 @@ async def channel_process() -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def started(arguments: Sequence[str], *, measured: bool, **variables: str) -> AsyncIterator[Process]:
-    """Python with ``arguments``, from when it prints that it is ready; SIGTERM when the block ends."""
+async def started(
+    arguments: Sequence[str], *, measured: bool, ready: re.Pattern[str] = _READY, **variables: str
+) -> AsyncIterator[Process]:
+    """Python with ``arguments``, from when it prints that it is ready and where; SIGTERM when the block ends."""
     began = time.monotonic()
     process = await _spawn(arguments, measured=measured, output=asyncio.subprocess.STDOUT, **variables)
     reading: asyncio.Task[None] | None = None
     try:
-        url = await _until_ready(process)
+        url = await _until_ready(process, ready)
         started_in = time.monotonic() - began
         reading = asyncio.create_task(_discard(process))
         yield Process(pid=process.pid, url=url, started_in=started_in)
@@ -127,14 +129,14 @@ def _place(pid: int, *, measured: bool) -> None:
     hold_to(pid, pair and pair[0 if measured else 1])
 
 
-async def _until_ready(process: asyncio.subprocess.Process) -> str:
+async def _until_ready(process: asyncio.subprocess.Process, ready: re.Pattern[str]) -> str:
     assert process.stdout is not None
     printed: deque[str] = deque(maxlen=40)
     with suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS):
             async for line in process.stdout:
                 printed.append(line.decode(errors="replace"))
-                if found := _READY.search(printed[-1]):
+                if found := ready.search(printed[-1]):
                     return found[1]
     raise DidNotStart("".join(printed) or "nothing was printed")
 

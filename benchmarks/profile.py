@@ -8,6 +8,7 @@ import os
 import signal
 import sysconfig
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -50,14 +51,21 @@ async def measure(people: int, *, broadcasts: int, turns: int) -> list[Table]:
 
 
 async def _profiled(stage: Stage, where: Path, do: Callable[[], Awaitable[None]]) -> dict[str, Any]:
-    where.unlink(missing_ok=True)
     os.kill(stage.service.pid, signal.SIGUSR1)
     await do()
     os.kill(stage.service.pid, signal.SIGUSR2)
-    async with asyncio.timeout(WRITTEN_WITHIN):
-        while not where.exists():
-            await asyncio.sleep(0.05)
+    return await asyncio.to_thread(_written, where)
+
+
+def _written(where: Path) -> dict[str, Any]:
+    """The profile, once it is there; it is moved into place when it is whole."""
+    end = time.monotonic() + WRITTEN_WITHIN
+    while not where.exists():
+        if time.monotonic() > end:
+            raise TimeoutError("the service has not written its profile")
+        time.sleep(0.05)
     body: dict[str, Any] = json.loads(where.read_text())
+    where.unlink()
     return body
 
 

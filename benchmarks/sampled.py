@@ -1,4 +1,4 @@
-"""The service under a sampling profiler: ``python -m benchmarks.sampled FILE`` is ``python app.py`` with two signals more.
+"""The service under a sampling profiler: ``python -m benchmarks.sampled FILE`` is ``python app.py`` and two signals.
 
 SIGUSR1 begins a profile; SIGUSR2 ends it and writes it to FILE as JSON. The samples are taken by processor time, at
 the kernel's ticks (4 ms on most), so that waiting costs nothing and the rates stay what they are.
@@ -41,7 +41,7 @@ class Profile:
             make(store, *args, **kwargs)
             stores.append(store)
 
-        Store.__init__ = made  # type: ignore[method-assign]
+        Store.__init__ = made  # type: ignore[method-assign, assignment]
 
     def begin(self, *_: object) -> None:
         self._stacks.clear()
@@ -50,7 +50,7 @@ class Profile:
         signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
 
     def take(self, _: int, frame: FrameType | None) -> None:
-        stack = []
+        stack: list[tuple[CodeType, int]] = []
         while frame is not None:
             stack.append((frame.f_code, frame.f_lineno if not stack else 0))
             frame = frame.f_back

@@ -30,8 +30,7 @@ async def speak(bot_url: str, channel_url: str, turns: int) -> tuple[float, list
     left = iter(range(turns))
 
     async def person(connection: Connection, number: int) -> None:
-        for _ in left:
-            waits.append(await tell(connection, said(number, channel_url, text="hello")))
+        waits.extend([await tell(connection, said(number, channel_url, text="hello")) for _ in left])
 
     began = time.perf_counter()
     await at_once(bot_url, PEOPLE, person)
@@ -65,8 +64,8 @@ async def measure(turns: int) -> Table:
             *("-", *_waits(spoken), "-", "-"),
         )
         table.notes.append(
-            f"At {latency * 1000:.0f} ms the service takes {ratio(ours[latency].effort.rate / effort.rate)} the turns of"
-            " the SDK's echo sample, which keeps no state at all."
+            f"At {latency * 1000:.0f} ms: {ratio(ours[latency].effort.rate / effort.rate)} the turns of the SDK's"
+            " echo sample, which keeps no state at all."
         )
     return table
 

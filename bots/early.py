@@ -17,6 +17,7 @@ from bots.adapter import AsideAdapter
 from bots.outbox import Outbox
 from bots.references import outbound_frame
 from domain.effect import Operation, Report, Send
+from domain.notification import Guarantee
 from domain.sending import Accepted, TryAgain
 from state.turn import Turn
 from state.turns import Turns
@@ -69,6 +70,8 @@ class EarlyOutput:
             if turn.send_early is None:
                 return
             for effect in [effect for effect in turn.effects if isinstance(effect, Send)]:
+                if any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows):
+                    return  # a process that dies before the commit has it said again by another
                 if not await self._turns.renew(turn.conversation, turn.token):
                     turn.send_early = None
                     return

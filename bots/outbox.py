@@ -22,6 +22,7 @@ from domain.notification import Guarantee
 from domain.reachability import Reachability
 from domain.sending import Accepted, Answer, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
 from state.conversations import Conversations
+from state.dead_letters import DeadLetters
 from state.jobs import JobStore
 from state.notifications import Listed, Notifications
 from state.rates import Rates
@@ -71,6 +72,7 @@ class Outbox:
         notifications: Notifications,
         jobs: JobStore,
         conversations: Conversations,
+        dead_letters: DeadLetters,
         rates: Rates,
         clock: Clock,
     ) -> None:
@@ -80,6 +82,7 @@ class Outbox:
         self._notifications = notifications
         self._jobs = jobs
         self._conversations = conversations
+        self._dead_letters = dead_letters
         self._rates = rates
         self._clock = clock
 
@@ -195,7 +198,7 @@ class Outbox:
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
         for status in self.reports(effect, step):
-            run.commands += self._recording(run.key, status)
+            run.commands += self._recording(run.key, status, (*effect.history, answer.detail))
 
     async def _postpone(
         self,
@@ -219,6 +222,7 @@ class Outbox:
             attempts=entry.effect.attempts + int(step.counts),
             doubtful=entry.effect.doubtful or step.doubtful,
             reserved=step.reserved,
+            history=(*entry.effect.history, answer.detail) if step.counts else entry.effect.history,
         )
         for status in self.reports(entry.effect, step):
             run.commands += self._recording(run.key, status)
@@ -275,9 +279,13 @@ class Outbox:
             case _:
                 assert_never(effect)
 
-    def _recording(self, key: ConversationKey, status: StatusReport) -> list[Command]:
+    def _recording(self, key: ConversationKey, status: StatusReport, history: Sequence[str] = ()) -> list[Command]:
+        """Commands that record a change of status, and keep what failed as a dead letter."""
+        commands: list[Command] = []
         if status.notification is not None:
-            return [self._notifications.reporting(status)]
+            commands.append(self._notifications.reporting(status))
         if status.job is not None:
-            return [self._jobs.reporting_answer(key, status.job, status.status.value)]
-        return []
+            commands.append(self._jobs.reporting_answer(key, status.job, status.status.value))
+        if status.status is Status.FAILED:
+            commands += self._dead_letters.recording(key, status, history)
+        return commands

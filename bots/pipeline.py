@@ -27,7 +27,7 @@ from bots.outbox import Outbox
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
 from domain.clock import Clock
-from domain.delivery import Failure, Status
+from domain.delivery import Delivery, Failure, Status
 from domain.effect import Send
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
@@ -295,12 +295,14 @@ class Pipeline:
             answer = _failure_answer(activity, apology)
             if answer is None and activity.type == ActivityTypes.message:
                 ended.send(apology, activity.service_url)
+            _look_at_inbox(ended, 0)
         elif turn.unreadable():
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
         else:
             _set_aside_what_failed(ended, user=False)
             _blame(ended)
+            _blame_inbox(ended, turn)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed[0], blocked_for)
@@ -408,3 +410,27 @@ def _blame(turn: Turn) -> None:
     attempts = min((delivery.attempts for delivery in turn.bumped), default=1)
     if turn.bumped:
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
+
+
+def _blame_inbox(turn: Turn, failed: Turn) -> None:
+    """What the inbox holds and the failed turn was about to say is tried again too, and in the end given up."""
+    said = {delivery.id for effect in failed.effects if isinstance(effect, Send) for delivery in effect.shows}
+    kept, attempts = [], 0
+    for delivery in map(Delivery.from_json, turn.state.own.get("inbox", ())):
+        if delivery.id in said:
+            delivery = delivery.failed_once_more()
+            attempts = max(attempts, delivery.attempts)
+            if delivery.attempts >= FAILED_TRIES:
+                turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
+                continue
+        kept.append(delivery)
+    if attempts:
+        turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
+        turn.fields["inbox"] = str(len(kept))
+    _look_at_inbox(turn, attempts)
+
+
+def _look_at_inbox(turn: Turn, attempts: int) -> None:
+    """A turn that failed does not know when its inbox wants to be looked at; the next turn finds out."""
+    if turn.state.own.get("inbox"):
+        turn.wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2**attempts)

@@ -18,7 +18,7 @@ from domain.clock import from_ms, to_ms
 from domain.decision import Decision, after_reply, before_reply, decide
 from domain.delivery import Delivery, Failure, Status
 from domain.ids import NotificationId
-from domain.notification import Content, Json, Mode
+from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
 from state.activities import activity_from_json
 from state.turn import Turn, turn_of
@@ -129,11 +129,8 @@ class Delivering:
                     to_say.append((delivery, content))
             else:
                 _keep(turn, kept, delivery, decision)
-        if len(to_say) >= DIGEST_FROM:
-            await self._say(context, turn, kept, to_say)
-        else:
-            for pair in to_say:
-                await self._say(context, turn, kept, [pair])
+        for shown in _digests(to_say) if len(to_say) >= DIGEST_FROM else [[pair] for pair in to_say]:
+            await self._say(context, turn, kept, shown)
         turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
         return bool(to_say)
 
@@ -248,6 +245,12 @@ def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None
     else:
         kept.append(failed)
         turn.report(failed, Status.HELD)
+
+
+def _digests(to_say: Sequence[tuple[Delivery, Content]]) -> list[list[tuple[Delivery, Content]]]:
+    """One digest, or two: what may be repeated if its send is in doubt is not mixed with what may not."""
+    groups = ([pair for pair in to_say if pair[0].guarantee is guarantee] for guarantee in Guarantee)
+    return [group for group in groups if group]
 
 
 def _why_not_sent(context: TurnContext) -> str | None:

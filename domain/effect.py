@@ -40,6 +40,8 @@ class Send:
     doubtful: bool = False
     reserved: bool = False
     """It has waited for its place under the send limits."""
+    history: tuple[str, ...] = ()
+    """What became of each attempt so far, for the operator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,8 @@ def effect_to_json(effect: Effect) -> Json:
                 body["doubtful"] = True
             if effect.reserved:
                 body["reserved"] = True
+            if effect.history:
+                body["history"] = list(effect.history)
             return body
         case Submit():
             return {"kind": "submit", "job": effect.job.to_json()}
@@ -122,6 +126,7 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
                 attempts=body.get("attempts", 0),
                 doubtful=body.get("doubtful", False),
                 reserved=body.get("reserved", False),
+                history=tuple(body.get("history", ())),
             )
         case "submit":
             return Submit(job=JobRequest(**body["job"]))

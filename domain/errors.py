@@ -31,5 +31,9 @@ class LeaseLost(AsideError):
     """Another process took over the conversation; this turn must neither commit nor send."""
 
 
+class NothingToReplay(AsideError):
+    """What a dead letter said is no longer kept."""
+
+
 class ServiceUrlNotAllowed(AsideError):
     """An activity was to be sent to a host that ``SERVICE_URL_ALLOW`` does not list."""

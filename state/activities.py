@@ -46,10 +46,10 @@ def reference_from_json(body: Json) -> ConversationReference:
 
 
 @functools.cache
-def _writing(cls: type[Model]) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
+def _writing(cls: Any) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
     """Attribute, JSON name and way of writing of each attribute that is written."""
     return tuple(
-        (attribute, entry["key"].replace("\\.", "."), _WRITERS.get(entry["type"], _dump))
+        (attribute, entry["key"].replace("\\.", "."), _WRITERS.get(entry["type"], json_of))
         for attribute, entry in cls._attribute_map.items()
         if attribute != "additional_properties" and not cls._validation.get(attribute, {}).get("readonly")
     )
@@ -60,9 +60,10 @@ def json_of(value: Any) -> Any:
     if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, Model):
+        cls: type = type(value)
         attributes = vars(value)
         body = {key: json_of(item) for key, item in (attributes.get("additional_properties") or {}).items()}
-        for attribute, key, write in _writing(type(value)):
+        for attribute, key, write in _writing(cls):
             item = attributes.get(attribute)
             if item is not None:
                 body[key] = write(item)
@@ -119,7 +120,7 @@ _Reading = dict[str, tuple[str, type[Model] | None, str]]
 
 
 @functools.cache
-def _reading(cls: type[Model]) -> tuple[_Reading, dict[str, Any]]:
+def _reading(cls: Any) -> tuple[_Reading, dict[str, Any]]:
     """JSON name to (attribute, model of it or of its items, type), and the attributes' defaults."""
     plan: _Reading = {}
     for attribute, entry in cls._attribute_map.items():
@@ -130,9 +131,9 @@ def _reading(cls: type[Model]) -> tuple[_Reading, dict[str, Any]]:
     return plan, dict(vars(cls()))
 
 
-def _load(cls: type[Model], body: Json) -> Any:
+def _load(cls: type, body: Json) -> Any:
     plan, defaults = _reading(cls)
-    instance = cls.__new__(cls)
+    instance: Any = object.__new__(cls)
     attributes = vars(instance)
     attributes.update(defaults)
     extra: Json = {}

@@ -57,7 +57,6 @@ def index_of(key: ConversationKey, reference: Json) -> Index:
     )
 
 
-
 class Conversations:
     def __init__(self, store: Store) -> None:
         self._store = store

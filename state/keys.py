@@ -6,7 +6,7 @@ them together on a cluster as well. Lifetimes are in seconds.
 
 from __future__ import annotations
 
-from domain.ids import ConversationKey, JobId, NotificationId, UserKey
+from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, UserKey
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -38,6 +38,7 @@ PERMANENT = (
     "aside:by-aad:*",
     "aside:work:*",  # deleted by the store when empty
     "aside:notifications",
+    "aside:dead-letters",
 )
 """Patterns of the keys that have no lifetime, each with its reason; every other key expires."""
 
@@ -180,6 +181,21 @@ def recent_jobs() -> str:
 
 
 RECENT_JOBS = 10_000
+
+
+def dead_letters() -> str:
+    """Sorted set: delivery ids by the time they were given up, in milliseconds; trimmed."""
+    return "aside:dead-letters"
+
+
+def dead_letter(delivery_id: DeliveryId) -> str:
+    """String: a dead letter."""
+    return f"aside:dead-letter:{delivery_id}"
+
+
+DEAD_LETTER_TTL = 30 * DAY
+DEAD_LETTERS = 100_000
+"""Dead letters kept at most."""
 
 
 def transcript(conversation_id: str) -> str:

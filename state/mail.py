@@ -53,6 +53,13 @@ class Mail:
         await self._store.sequence(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
         await self._conversations.wake(*{key: None for key, _ in mail})
 
+    async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
+        """Put a delivery into a mailbox that has had it before."""
+        await self._store.sequence(
+            Command(("SREM", keys.mail_ids(key), delivery.id)), _put(key, delivery.id, encode_mail(delivery))
+        )
+        await self._conversations.wake(key)
+
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
         """Keep an inbound activity until its turn has committed, should the process that has it die.
 

@@ -39,31 +39,52 @@ return 1
 """
 )
 
+# A row is a status, a space, details as JSON, a newline and the conversation. Counts are kept in the record while it
+# is there: it goes before its rows.
+_COUNT = """
+local function count(status, by)
+  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'count:' .. status, by) end
+end
+"""
+
 # KEYS notification deliveries | ttl, first index, status, at ms, conversations... -> 1 entered | 0 were there already
 _ENTER = Script(
-    """
+    _COUNT
+    + """
 if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
 for i = 5, #ARGV do
-  redis.call('HSET', KEYS[2], ARGV[2] + i - 5, ARGV[3] .. ' ' .. ARGV[i] .. '\\n{"at":' .. ARGV[4] .. '}')
+  redis.call('HSET', KEYS[2], ARGV[2] + i - 5, ARGV[3] .. ' {"at":' .. ARGV[4] .. '}\\n' .. ARGV[i])
 end
 redis.call('EXPIRE', KEYS[2], ARGV[1])
-redis.call('HINCRBY', KEYS[1], 'count:' .. ARGV[3], #ARGV - 4)
+count(ARGV[3], #ARGV - 4)
 return 1
 """
 )
 
 # KEYS notification deliveries | index, status, details, final statuses... -> 1 recorded | 0 it had ended already
 _REPORT = Script(
-    """
+    _COUNT
+    + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
-local before, conversation = string.match(row, '^(%S+) ([^\\n]*)')
+local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
 for i = 4, #ARGV do if before == ARGV[i] then return 0 end end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. conversation .. '\\n' .. ARGV[3])
-if before ~= ARGV[2] then
-  redis.call('HINCRBY', KEYS[1], 'count:' .. before, -1)
-  redis.call('HINCRBY', KEYS[1], 'count:' .. ARGV[2], 1)
-end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. '\\n' .. conversation)
+if before ~= ARGV[2] then count(before, -1); count(ARGV[2], 1) end
+return 1
+"""
+)
+
+# KEYS notification deliveries | index, at ms -> 1 pending again | 0 it has not failed
+_REOPEN = Script(
+    _COUNT
+    + """
+local row = redis.call('HGET', KEYS[2], ARGV[1])
+if not row then return 0 end
+local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
+if before ~= 'failed' then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], 'pending {"at":' .. ARGV[2] .. '}\\n' .. conversation)
+count('failed', -1); count('pending', 1)
 return 1
 """
 )
@@ -177,6 +198,7 @@ class Notifications:
                 [ttl, body, orjson.dumps(described), recipients, *listed],
             ),
             Command(("ZADD", keys.notifications(), to_ms(notification.created_at), nid)),
+            Command(("ZREMRANGEBYSCORE", keys.notifications(), "-inf", to_ms(self._clock()) - ttl * 1000)),
         )
         delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
         await self._fanout.wake(nid, delay=max(0.0, delay))
@@ -185,9 +207,9 @@ class Notifications:
         """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""
         name = keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
         digest = hashlib.sha256(body).hexdigest()
-        mine = {"id": new_id("ntf"), "digest": digest, "at": to_ms(self._clock()), "answer": None}
+        mine: Json = {"id": new_id("ntf"), "digest": digest, "at": to_ms(self._clock()), "answer": None}
         stored = await self._store.call(_RESERVE, [name], [orjson.dumps(mine), keys.IDEMPOTENCY_TTL])
-        entry = orjson.loads(stored) if stored else mine
+        entry: Json = orjson.loads(stored) if stored else mine
         if entry["digest"] != digest:
             raise KeyReused
         if entry["answer"] is not None:
@@ -265,6 +287,11 @@ class Notifications:
             [keys.notification(report.notification), keys.deliveries(report.notification)],
             [report.index, report.status.value, orjson.dumps(details), *_FINAL],
         )
+
+    async def reopen(self, nid: NotificationId, index: int) -> None:
+        """Take a failed delivery up again: it is pending, and its status may change once more."""
+        names = [keys.notification(nid), keys.deliveries(nid)]
+        await self._store.call(_REOPEN, names, [index, to_ms(self._clock())])
 
     async def content(self, nid: NotificationId) -> Content | None:
         """What a notification says; None once its record is gone."""
@@ -353,13 +380,13 @@ def _record(values: list[bytes] | dict[bytes, bytes]) -> NotificationRecord | No
 
 
 def _row(index: int, value: bytes) -> DeliveryRow:
-    head, _, details = value.partition(b"\n")
-    status, _, conversation = head.decode().partition(" ")
+    head, _, conversation = value.partition(b"\n")
+    status, _, details = head.partition(b" ")
     body: dict[str, Any] = orjson.loads(details)
     return DeliveryRow(
         index=index,
-        conversation=ConversationKey(conversation),
-        status=Status(status),
+        conversation=ConversationKey(conversation.decode()),
+        status=Status(status.decode()),
         at=from_ms(body["at"]),
         attempts=body.get("attempts", 0),
         reason=body.get("reason"),

@@ -18,8 +18,14 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from domain.errors import StoreUnavailable
@@ -37,7 +43,9 @@ BLOCK_SECONDS = 2
 """Blocking reads return at least this often: the client's socket time-out is 5 s."""
 
 _CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, ConnectionError, TimeoutError)
-_REFUSALS = (OutOfMemoryError, ReadOnlyError)
+_REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError)
+_REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+"""How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
 Argument = str | bytes | int | float
 
@@ -80,7 +88,7 @@ class _Group:
         if self.future.done():
             return
         error = next((result for result in mine if isinstance(result, Exception)), None)
-        if isinstance(error, _REFUSALS):
+        if isinstance(error, _REFUSALS) or str(error).startswith(_REFUSING):
             self.future.set_exception(StoreUnavailable(f"The store refuses to write: {error}"))
         elif error is not None:
             self.future.set_exception(error)

@@ -22,7 +22,7 @@ from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
-from state.store import Command, Script, Store, scripted
+from state.store import Argument, Command, Script, Store, scripted
 from state.turn import Document, Kept, Turn
 
 LEASE = timedelta(seconds=10)
@@ -86,8 +86,8 @@ return {1, redis.call('LLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
 """
 )
 
-# KEYS conversation outbox mail ids idorder | token, release, ms for which the outbox is blocked or '', ids kept, ids ttl,
-# rewritten head or '', its id, n done, ids..., (provisional, real)...
+# KEYS conversation outbox mail ids idorder | token, release, ms for which the outbox is blocked or '', ids kept,
+# ids ttl, rewritten head or '', its id, n done, ids..., (provisional, real)...
 # -> {1, outbox length, mail left} | {0} lease lost
 _ACKNOWLEDGE = Script(
     _NOW
@@ -308,15 +308,20 @@ class Turns:
         release: bool,
     ) -> Command:
         """The command that takes what is done off the outbox; pass its answer to :meth:`acknowledged`."""
+        blocked_ms: Argument = "" if blocked_for is None else round(blocked_for * 1000)
+        head: tuple[Argument, Argument] = (rewritten.encoded(), rewritten.id) if rewritten else ("", "")
+        ids = [part for pair in sent for part in pair]
         return scripted(
             _ACKNOWLEDGE,
             [keys.conversation(key), keys.outbox(key), keys.mailbox(key), keys.sent_ids(key), keys.sent_order(key)],
             [
-                *(token, int(release), "" if blocked_for is None else round(blocked_for * 1000)),
+                token,
+                int(release),
+                blocked_ms,
                 *(keys.SENT_IDS_KEPT, keys.SENT_IDS_TTL),
-                *((rewritten.encoded(), rewritten.id) if rewritten else ("", "")),
+                *head,
                 *(len(done), *done),
-                *(part for pair in sent for part in pair),
+                *ids,
             ],
         )
 

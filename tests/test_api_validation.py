@@ -162,6 +162,8 @@ async def running(
             development=development,
             clock=clock,
             away_after=timedelta(minutes=10),
+            dead_letters=DeadLetters(store, clock),
+            replay=nothing_to_replay,
             service_urls=ServiceUrls(("*.botframework.com", "smba.trafficmanager.net"), local_channel=False),
             ready=ready,
             works={"fanout": fanout},
@@ -785,14 +787,6 @@ async def test_the_outcome_of_a_turn_is_the_answer(site: Site, outcome: Outcome,
     got = await site.http.post("/api/messages", json=message(type="invoke", name="adaptiveCard/action"))
     text = await got.text()
     assert (got.status, json.loads(text) if text else None) == (status, body)
-
-
-async def test_an_answer_that_is_no_json_is_a_failure(site: Site) -> None:
-    async def answer(_: Activity) -> Outcome:
-        return InvokeResponse(status=200, body=object())
-
-    site.turns.answer = answer
-    await problem(await site.http.post("/api/messages", json=message(type="invoke")), 500, "internal-error")
 
 
 async def test_a_store_that_is_away_has_the_channel_send_again(site: Site) -> None:

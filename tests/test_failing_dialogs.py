@@ -69,6 +69,17 @@ class TestADialogThatRaises:
         assert APOLOGY.fullmatch(reply["text"])
         assert ann.shows() == []
 
+    async def test_does_not_forget_what_is_held(
+        self, ann: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What waits for its deadline in the inbox is said at its deadline, though a turn failed meanwhile."""
+        monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
+        await ann.says("stay")
+        held = await sender.notifies(ann, "now or never", mode="resume", holdFor=1)
+        await sender.becomes(held, "held")
+        await ann.says("fail")
+        await sender.becomes(held, "delivered")
+
     async def test_keeps_the_conversation_known(self, ann: Person, sender: Sender) -> None:
         """Even if the very first turn failed, the user can be reached."""
         await ann.says("fail")
@@ -133,5 +144,5 @@ class TestADialogThatHandlesErrors:
     async def test_is_asked_first(self, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
         """The SDK's error event reaches the dialogs of the stack before the turn is given up."""
         assert await ann.says("hi") == ["Which file?"]
-        assert await ann.says("notes.txt") == ["There is no such file."]
+        assert await ann.says("notes.txt") == ["There is no such file.", "Which file?"]
         assert failures(caplog) == []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web.access import Access, Scope
+from web.dead_letters import DeadLetterPage, DeadLetterRecords, DeadLettersQuery, DeadLetterView
 from web.health import Health, store_ready
 from web.messages import BODY_LIMIT, Messages
 from web.notify import KEY_HEADER, Notify
@@ -60,6 +61,7 @@ def create_application(services: WebServices) -> WebApplication:
         *_notification_routes(services),
         *_conversation_routes(services),
         *_job_routes(services),
+        *_dead_letter_routes(services),
         *_operation_routes(services, messages, description),
     ]
     description.document = describe(routes)
@@ -193,6 +195,31 @@ def _job_routes(services: WebServices) -> list[Route]:
             summary="Cancel a job",
             scope=Scope.ADMIN,
             answers={202: Answer(description="The job, which is stopped or being stopped.", model=JobView)},
+            problems=(404, 409, 503),
+        ),
+    ]
+
+
+def _dead_letter_routes(services: WebServices) -> list[Route]:
+    records = DeadLetterRecords(services.dead_letters, services.replay)
+    return [
+        Route(
+            method="GET",
+            path="/api/dead-letters",
+            handler=records.page,
+            summary="Deliveries that were given up, newest first",
+            scope=Scope.READ,
+            query=DeadLettersQuery,
+            answers={200: Answer(description="A page.", model=DeadLetterPage)},
+            problems=(422, 503),
+        ),
+        Route(
+            method="POST",
+            path="/api/dead-letters/{id}/replay",
+            handler=records.replay,
+            summary="Give a dead letter another try",
+            scope=Scope.ADMIN,
+            answers={202: Answer(description="It is on its way again.", model=DeadLetterView)},
             problems=(404, 409, 503),
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -94,3 +95,20 @@ def json_answer(
 ) -> web.Response:
     data = body.model_dump_json(by_alias=True).encode() if isinstance(body, BaseModel) else orjson.dumps(body)
     return web.Response(status=status, body=data, content_type="application/json", headers=headers)
+
+
+def cursor_number(cursor: str | None) -> int:
+    """The rank that a cursor stands for: 0 without one."""
+    if cursor is None:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,15}", cursor):
+        raise bad_cursor()
+    return int(cursor)
+
+
+def cursor_text(following: int | None) -> str | None:
+    return None if following is None else str(following)
+
+
+def bad_cursor() -> Problem:
+    return invalid_fields([BadField("cursor", "It is not the cursor of a page of this list.", "parameter")])

@@ -14,8 +14,8 @@ from domain.phase import phase_of
 from state.conversations import Conversations, Known
 from state.jobs import JobStore
 from state.notifications import NotificationRecord, Notifications
-from web.problems import BadField, Problem, invalid_fields, not_found
-from web.reading import json_answer, parse_query
+from web.problems import Problem, not_found
+from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
 from web.records_model import (
     ConversationPage,
     ConversationsQuery,
@@ -44,7 +44,7 @@ class NotificationRecords:
     async def page(self, request: web.Request) -> web.StreamResponse:
         query = parse_query(NotificationsQuery, request)
         found: list[NotificationRecord] = []
-        rank: int | None = _number(query.cursor)
+        rank: int | None = cursor_number(query.cursor)
         scanned = 0
         while rank is not None and len(found) < query.limit and scanned < SCANNED_AT_MOST:
             records, following = await self._notifications.recent(before=rank, limit=SCAN)
@@ -57,8 +57,8 @@ class NotificationRecords:
                     found.append(record)
             rank = following
         now = self._clock()
-        page = NotificationPage(notifications=[NotificationView.of(record, now) for record in found], next=_text(rank))
-        return json_answer(page)
+        views = [NotificationView.of(record, now) for record in found]
+        return json_answer(NotificationPage(notifications=views, next=cursor_text(rank)))
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         query = parse_query(DeliveriesQuery, request)
@@ -67,9 +67,9 @@ class NotificationRecords:
         if record is None:
             raise not_found("No notification has this id, or it is no longer kept.")
         rows, following = await self._notifications.deliveries(
-            nid, start=_number(query.cursor), limit=query.limit, status=query.status
+            nid, start=cursor_number(query.cursor), limit=query.limit, status=query.status
         )
-        return json_answer(NotificationDetails.with_deliveries(record, self._clock(), rows, _text(following)))
+        return json_answer(NotificationDetails.with_deliveries(record, self._clock(), rows, cursor_text(following)))
 
     def _matches(self, record: NotificationRecord, query: NotificationsQuery) -> bool:
         notification = record.notification
@@ -120,12 +120,12 @@ class JobRecords:
             jobs, following = await self._of_conversation(ConversationKey(query.conversation), query)
         else:
             if query.cursor is not None and not re.fullmatch(r"(\+inf|\d{1,15})\.\d{1,6}", query.cursor):
-                raise _bad_cursor()
+                raise bad_cursor()
             jobs, following = await self._jobs.recent(query.limit, query.cursor)
         return json_answer(JobPage(jobs=[JobView.of(job) for job in jobs], next=following))
 
     async def _of_conversation(self, key: ConversationKey, query: JobsQuery) -> tuple[list[Job], str | None]:
-        before = _number(query.cursor) if query.cursor else None
+        before = cursor_number(query.cursor) if query.cursor else None
         jobs = [job for job in reversed(await self._jobs.list(key)) if before is None or job.number < before]
         page = jobs[: query.limit]
         return page, (str(page[-1].number) if len(jobs) > len(page) else None)
@@ -148,19 +148,3 @@ class JobRecords:
         if job is None:
             raise not_found("No job has this id, or it is no longer kept.")
         return job
-
-
-def _number(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not re.fullmatch(r"[0-9]{1,15}", cursor):
-        raise _bad_cursor()
-    return int(cursor)
-
-
-def _text(following: int | None) -> str | None:
-    return None if following is None else str(following)
-
-
-def _bad_cursor() -> Problem:
-    return invalid_fields([BadField("cursor", "It is not the cursor of a page of this list.", "parameter")])

@@ -9,11 +9,13 @@ from datetime import timedelta
 from domain.clock import Clock
 from domain.service_url import ServiceUrls
 from state.conversations import Conversations
+from state.dead_letters import DeadLetters
 from state.jobs import JobStore
 from state.notifications import Notifications
 from state.store import Store
 from state.work import Work
 from web.access import GrantedKey
+from web.dead_letters import Replay
 from web.messages import Authentication, UserTurns
 from web.metrics import Metrics
 
@@ -36,6 +38,8 @@ class WebServices:
     clock: Clock
     away_after: timedelta
     service_urls: ServiceUrls
+    dead_letters: DeadLetters
+    replay: Replay
     ready: Ready | None = None
     works: Mapping[str, Work] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)

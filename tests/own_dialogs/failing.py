@@ -29,7 +29,10 @@ class Counting(Dialog):
             raise RuntimeError("secret: the password is hunter2")
         if context.activity.text == "lambda":
             await self.kept.set(context, {"orders": [{"price": lambda: 1}]})
-        return await dialog_context.end_dialog()
+        return Dialog.end_of_turn if context.activity.text == "stay" else await dialog_context.end_dialog()
+
+    async def continue_dialog(self, dialog_context: DialogContext):
+        return await self.begin_dialog(dialog_context)
 
 
 class Mute(TextPrompt):

@@ -1,0 +1,1 @@
+"""What makes processes fail when a test wants it."""
