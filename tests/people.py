@@ -96,6 +96,12 @@ class Person:
         )
         assert self.news() == list(expected)
 
+    async def next(self, count: int) -> list[str]:
+        """Wait until so many were shown since the last time, and answer them."""
+        end = self._heard + count
+        await until(lambda: len(self.channel.texts(self.conversation)) >= end, what=f"{self.name} hears {count}")
+        return self.news()
+
     async def sees(self, condition: Callable[[list[str]], Any]) -> list[str]:
         """Wait until the texts of the whole conversation fulfil a condition."""
         return await self.channel.until_texts(self.conversation, condition)

@@ -33,6 +33,7 @@ from domain.notification import Guarantee
 from domain.service_url import ServiceUrls
 from state import keys
 from state.conversations import Conversations, index_of
+from state.dead_letters import DeadLetter, DeadLetters
 from state.jobs import JobStore
 from state.notifications import RETENTION, Notifications
 from state.store import Command, Store
@@ -139,6 +140,10 @@ class Site:
     async def count(self) -> int:
         """How many notifications were recorded."""
         return int(await self.store.run("ZCARD", keys.notifications()))
+
+
+async def nothing_to_replay(letter: DeliveryId) -> DeadLetter | None:
+    return None
 
 
 @asynccontextmanager

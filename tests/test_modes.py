@@ -57,7 +57,7 @@ class TestSomebodyWhoIsBusy:
         """The open question is again the last thing on the screen, and the answer to it still counts."""
         await opens_the_form(ann)
         await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
-        said, question = ann.news()
+        said, question = await ann.next(2)
         assert said == "fire drill"
         assert question.startswith(SEVERITY)
         (answer,) = await ann.says("high")
@@ -89,7 +89,7 @@ class TestSomebodyWhoIsBusy:
         await opens_the_form(ann)
         notification = await sender.notifies(ann, "now or never", mode="resume", holdFor=0.5)
         await sender.becomes(notification, "delivered")
-        said, question = ann.news()
+        said, question = await ann.next(2)
         assert said == "now or never"
         assert question.startswith(SEVERITY)
 
@@ -110,7 +110,7 @@ class TestSomebodyWhoIsAway:
         await opens_the_form(ann)
         notification = await sender.notifies(ann, "the answer", mode="resume")
         await sender.becomes(notification, "delivered")
-        said, question = ann.news()
+        said, question = await ann.next(2)
         assert said == "the answer"
         assert question.startswith(SEVERITY)
 
