@@ -128,6 +128,7 @@ class Service:
         self._background: list[asyncio.Task[None]] = []
         self._loops: list[Loop] = []
         self._worker: Worker | None = None
+        self._working: asyncio.Task[None] | None = None
         self._web: Any = None
         self._pages: DirectLine | None = None
 
@@ -146,21 +147,23 @@ class Service:
         await self.close()
 
     async def close(self) -> None:
-        """Drain: take no new work, let running turns finish for ``DRAIN_SECONDS``, then end everything."""
+        """Drain: take no new work, let running turns and jobs finish for ``DRAIN_SECONDS``, then end everything."""
         seconds = self.settings.drain_seconds
         for background in self._background:
             background.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        if self._pages is not None:
-            await self._pages.close(drain=seconds)
-        if self._web is not None:
-            await self._web.drain(seconds)
         await asyncio.gather(
+            self._drain_web(seconds),
             *(loop.drain(seconds) for loop in self._loops),
             *([self._worker.drain(seconds)] if self._worker else []),
+            *self._background,
+            *([self._working] if self._working else []),  # it ends when it is drained
             return_exceptions=True,
         )
         await self._stack.aclose()
+
+    async def _drain_web(self, seconds: float) -> None:
+        if self._web is not None:
+            await asyncio.gather(self._web.drain(seconds), *([self._pages.close(drain=seconds)] if self._pages else []))
 
     # ------------------------------------------------------------------ parts
 
@@ -223,7 +226,6 @@ class Service:
             notifications=self.notifications,
             jobs=self.jobs,
             conversations=self.conversations,
-            dead_letters=self.dead_letters,
             rates=Rates(
                 self.store, per_conversation=settings.rate_per_conversation, per_tenant=settings.rate_global
             ),
@@ -269,7 +271,7 @@ class Service:
     # ------------------------------------------------------------------ running
 
     async def _start(self) -> None:
-        fanout = Fanout(self.notifications, self.conversations, self.mail, self.clock)
+        fanout = Fanout(self.store, self.notifications, self.conversations, self.mail, self.clock)
 
         async def spread(claim: Claim) -> None:
             more = await fanout.page(NotificationId(claim.member))
@@ -291,7 +293,7 @@ class Service:
                 answer_text=job_answer,
                 clock=self.clock,
             )
-            self._run(self._worker.run(), "jobs")
+            self._working = asyncio.create_task(self._worker.run(), name="jobs")
         if self.role in ("serve", "web"):
             await self._listen()
 
@@ -389,18 +391,34 @@ async def _check(settings: Settings) -> list[str]:
     return problems
 
 
+def _load_settings() -> Settings:
+    """The settings, and what they name is imported. Raises :class:`ConfigurationError` with every mistake."""
+    mistakes: list[str] = []
+    try:
+        settings = config.load()
+    except ConfigurationError as error:
+        mistakes += error.mistakes
+    if names := config.load_names():
+        wrong_names = config.check_imports(names)
+        mistakes += wrong_names
+        try:
+            if not wrong_names:
+                load_jobs(names.jobs)
+        except RegistryError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return settings
+
+
 def main(arguments: list[str]) -> int:
     role = arguments[0] if arguments else "serve"
     if role not in ROLES or len(arguments) > 1:
         sys.stderr.write(f"usage: python app.py [{'|'.join(ROLES)}]\n")
         return 2
     try:
-        settings = config.load()
-        mistakes = config.check_imports(settings)
-        if mistakes:
-            raise ConfigurationError(mistakes)
-        load_jobs(settings.jobs)
-    except (ConfigurationError, RegistryError) as error:
+        settings = _load_settings()
+    except ConfigurationError as error:
         lines = "\n".join(f"  {mistake}" for mistake in error.mistakes)
         sys.stderr.write(f"The configuration cannot be used:\n{lines}\n")
         return 2

@@ -197,11 +197,8 @@ def _is_development(fields: Mapping[str, Any]) -> bool:
     return not fields["microsoft_app_id"] and _is_loopback(fields["host"])
 
 
-class Settings(BaseSettings):
-    """What the environment says, parsed. A field is its variable's name in lower case, the registration's apart.
-
-    Fields that depend on others stand below them.
-    """
+class Names(BaseSettings):
+    """What the environment says is to be imported."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -214,6 +211,17 @@ class Settings(BaseSettings):
         str_strip_whitespace=True,
         validate_default=False,
     )
+
+    root_dialog: Annotated[str, BeforeValidator(_root_dialog)] = "dialogs.main_dialog:MainDialog"
+    jobs: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ("jobs.examples",)
+    state_modules: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ()
+
+
+class Settings(Names):
+    """What the environment says, parsed. A field is its variable's name in lower case, the registration's apart.
+
+    Fields that depend on others stand below them.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, BeforeValidator(_port)] = 3978
@@ -234,10 +242,7 @@ class Settings(BaseSettings):
 
     notify_api_keys: tuple[ApiKey, ...] = Field(default="", validate_default=True)
 
-    root_dialog: Annotated[str, BeforeValidator(_root_dialog)] = "dialogs.main_dialog:MainDialog"
     idle_dialogs: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
-    jobs: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ("jobs.examples",)
-    state_modules: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ()
 
     away_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
     flush_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=2)
@@ -350,6 +355,14 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     raise ConfigurationError(mistakes)
 
 
+def load_names() -> Names | None:
+    """What :func:`load` reads of the names alone, whatever is wrong with the rest; None if they are no names."""
+    try:
+        return Names()
+    except (ValidationError, OSError, UnicodeError):
+        return None
+
+
 def _variable(location: str) -> str:
     """The variable of a mistake, which is located by a field's alias, or by its name where it is the default's."""
     field = Settings.model_fields.get(location)
@@ -363,7 +376,7 @@ def resolve(reference: str) -> Any:
     return reduce(getattr, attribute.split("."), importlib.import_module(module))
 
 
-def check_imports(settings: Settings) -> list[str]:
+def check_imports(settings: Names) -> list[str]:
     """The mistakes that only importing what ``settings`` name shows; empty if there are none."""
 
     def import_dialog() -> None:

@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICE = (str(ROOT / "app.py"),)
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+SHOWN_OF_AN_ERROR = 60
+"""Lines."""
 _READY = re.compile(r"ready: (http://\S+)")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG")
 
@@ -142,10 +144,15 @@ async def _until_ready(process: asyncio.subprocess.Process, ready: re.Pattern[st
 
 
 async def _discard(process: asyncio.subprocess.Process) -> None:
-    """Keep the pipe empty; what is an error belongs on the screen."""
+    """Keep the pipe empty; the first error, with the lines that explain it, belongs on the screen."""
     assert process.stdout is not None
+    left = 0
+    shown = False
     async for line in process.stdout:
-        if b" ERROR " in line or b" WARNING " in line:
+        if not shown and b" ERROR " in line:
+            left, shown = SHOWN_OF_AN_ERROR, True
+        if left:
+            left -= 1
             sys.stderr.write(line.decode(errors="replace"))
 
 

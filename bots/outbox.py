@@ -22,10 +22,10 @@ from domain.notification import Guarantee
 from domain.reachability import Reachability
 from domain.sending import Accepted, Answer, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
 from state.conversations import Conversations
-from state.dead_letters import DeadLetters
 from state.jobs import JobStore
 from state.notifications import Listed, Notifications
 from state.rates import Rates
+from state.reports import recording
 from state.store import Command, Store
 from state.turns import Entry, Left, Turns
 from state.work import Claim, Work
@@ -72,7 +72,6 @@ class Outbox:
         notifications: Notifications,
         jobs: JobStore,
         conversations: Conversations,
-        dead_letters: DeadLetters,
         rates: Rates,
         clock: Clock,
     ) -> None:
@@ -82,7 +81,6 @@ class Outbox:
         self._notifications = notifications
         self._jobs = jobs
         self._conversations = conversations
-        self._dead_letters = dead_letters
         self._rates = rates
         self._clock = clock
 
@@ -198,7 +196,7 @@ class Outbox:
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
         for status in self.reports(effect, step):
-            run.commands += self._recording(run.key, status, (*effect.history, answer.detail))
+            run.commands += recording(run.key, status, (*effect.history, answer.detail))
 
     async def _postpone(
         self,
@@ -225,7 +223,7 @@ class Outbox:
             history=(*entry.effect.history, answer.detail) if step.counts else entry.effect.history,
         )
         for status in self.reports(entry.effect, step):
-            run.commands += self._recording(run.key, status)
+            run.commands += recording(run.key, status)
         if closing is not None:
             closing = (closing[0], closing[1], step.pause)
         left = await self._acknowledge(
@@ -269,7 +267,7 @@ class Outbox:
     async def _apply(self, run: _Run, effect: Submit | Notify | Report | Index) -> None:
         match effect:
             case Report(report=status):
-                run.commands += self._recording(run.key, status)
+                run.commands += recording(run.key, status)
             case Submit(job=request):
                 await self._jobs.submit(run.key, request)
             case Notify(notification=notification):
@@ -278,14 +276,3 @@ class Outbox:
                 run.commands += self._conversations.indexing(effect)
             case _:
                 assert_never(effect)
-
-    def _recording(self, key: ConversationKey, status: StatusReport, history: Sequence[str] = ()) -> list[Command]:
-        """Commands that record a change of status, and keep what failed as a dead letter."""
-        commands: list[Command] = []
-        if status.notification is not None:
-            commands.append(self._notifications.reporting(status))
-        if status.job is not None:
-            commands.append(self._jobs.reporting_answer(key, status.job, status.status.value))
-        if status.status is Status.FAILED:
-            commands += self._dead_letters.recording(key, status, history)
-        return commands

@@ -6,17 +6,26 @@ a fan-out that is taken over repeats at most one page, and a mailbox takes nothi
 
 from __future__ import annotations
 
+import logging
+
 from bots.fault_points import reached
 from domain.clock import Clock
-from domain.delivery import Status, deliver_to
-from domain.ids import ConversationKey, NotificationId
+from domain.delivery import Delivery, Failure, Status, deliver_to, report
+from domain.ids import ConversationKey, NotificationId, delivery_id
 from state.conversations import Conversations
 from state.mail import Mail
 from state.notifications import PAGE, Notifications, Progress
+from state.reports import recording
+from state.store import Store
+
+log = logging.getLogger("aside.fanout")
 
 
 class Fanout:
-    def __init__(self, notifications: Notifications, conversations: Conversations, mail: Mail, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, notifications: Notifications, conversations: Conversations, mail: Mail, clock: Clock
+    ) -> None:
+        self._store = store
         self._notifications = notifications
         self._conversations = conversations
         self._mail = mail
@@ -27,6 +36,8 @@ class Fanout:
         progress = await self._notifications.progress(nid)
         if progress is None:
             return False
+        if progress.cancelled:
+            return await self._withdraw(nid, progress)
         wanted = await self._next(nid, progress)
         if not wanted:
             return False
@@ -34,14 +45,33 @@ class Fanout:
         recipients = await self._notifications.enter(nid, start, wanted, Status.PENDING)
         reached("recipients_entered")
         now = self._clock()
-        await self._mail.put(
+        refused = await self._mail.put(
             [
                 (key, deliver_to(progress.notification, start + offset, now))
                 for offset, key in enumerate(recipients)
             ]
         )
+        await self._overflow(refused)
         reached("mail_put")
         return await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
+
+    async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
+        """Have the next recipients' conversations drop what they have not shown."""
+        rows, _ = await self._notifications.deliveries(nid, start=progress.withdrawn, limit=PAGE)
+        for row in rows:
+            if not row.status.final:
+                await self._mail.withdraw(row.conversation, delivery_id(nid, row.index))
+        await self._notifications.withdrawn(nid, progress.withdrawn + len(rows))
+        return len(rows) == PAGE
+
+    async def _overflow(self, refused: list[tuple[ConversationKey, Delivery]]) -> None:
+        """What found its mailbox full has failed, and says so."""
+        now = self._clock()
+        for key, delivery in refused:
+            ids = {"action": "mailbox_full", "conversation": key, "delivery": delivery.id}
+            log.warning("a mailbox is full", extra=ids)
+            failed = report(delivery, Status.FAILED, now, reason=Failure.OVERFLOW.value)
+            await self._store.sequence(*recording(key, failed, ["the mailbox was full"]))
 
     async def _next(self, nid: NotificationId, progress: Progress) -> list[ConversationKey]:
         if progress.audience is None:

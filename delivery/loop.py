@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from domain.errors import LeaseLost, StoreUnavailable
 from state.work import Claim, Work
@@ -55,13 +56,24 @@ class Loop:
             self._place.clear()
             await self._place.wait()
             return
-        claims, next_due = await self._work.claim(places)
+        claims, next_due = await self._claim(places)
         for claim in claims:
             running = asyncio.create_task(self._guarded(claim), name=f"{self.name} {claim.member}")
             self._running.add(running)
             running.add_done_callback(self._finished)
         if not claims:
             await self._work.wait(min(IDLE, next_due) if next_due is not None else IDLE)
+
+    async def _claim(self, places: int) -> tuple[list[Claim], float | None]:
+        """What is due. A claim that is cut off at a shutdown gives back what it took, for others to take at once."""
+        claiming = asyncio.ensure_future(self._work.claim(places))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable):
+                claims, _ = await claiming
+                await self._work.wake(*(claim.member for claim in claims))
+            raise
 
     def _finished(self, running: asyncio.Task[None]) -> None:
         self._running.discard(running)

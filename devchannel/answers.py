@@ -13,8 +13,8 @@ from devchannel import inbound
 from devchannel.loopback import refusal
 from devchannel.page import PAGE_HEADERS
 from devchannel.tokens import TokenRefused
-from state.transcripts import BadWatermark, ConversationNotFound
 from domain.errors import StoreUnavailable
+from state.transcripts import BadWatermark, ConversationNotFound
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -11,8 +11,8 @@ import orjson
 from aiohttp import BodyPartReader, MultipartReader
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
-from state.transcripts import ActivityJson
 from domain.clock import Clock, to_iso
+from state.transcripts import ActivityJson
 
 ACTIVITY_BYTES = 256 * 1024
 """Direct Line's limit for an activity."""

@@ -19,9 +19,9 @@ from devchannel import inbound
 from devchannel.answers import Refused, answering, bearer, file_answer, json_answer, json_object, user_of
 from devchannel.page import STATIC
 from devchannel.tokens import TOKEN_SECONDS, Grant, TokenRefused, Tokens
-from state.transcripts import ActivityJson, ConversationNotFound, Transcripts, parse_watermark
 from domain.clock import Clock, system_clock
 from domain.ids import new_id
+from state.transcripts import ActivityJson, ConversationNotFound, Transcripts, parse_watermark
 
 log = logging.getLogger("aside.devchannel")
 

@@ -29,6 +29,8 @@ DIGEST_FROM = 4
 """So many deliveries released at once are shown as one digest."""
 RECENT = 20
 """Of how many deliveries a conversation remembers what they said: for the inbox, and to be opened from a digest."""
+INBOX = 200
+"""Deliveries that a conversation keeps for its user at most."""
 SAY_TRIES = 3
 
 ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
@@ -131,7 +133,7 @@ class Delivering:
                 _keep(turn, kept, delivery, decision)
         for shown in _digests(to_say) if len(to_say) >= DIGEST_FROM else [[pair] for pair in to_say]:
             await self._say(context, turn, kept, shown)
-        turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
+        turn.state.own["inbox"] = [delivery.to_json() for delivery in _fitting(turn, kept)]
         return bool(to_say)
 
     async def _say(
@@ -236,6 +238,18 @@ def _keep(turn: Turn, kept: list[Delivery], delivery: Delivery, decision: Decisi
     kept.append(delivery)
     if any(mail.id == delivery.id for mail in turn.mail):
         turn.report(delivery, Status.QUEUED if decision is Decision.QUEUE else Status.HELD)
+
+
+def _fitting(turn: Turn, kept: list[Delivery]) -> list[Delivery]:
+    """What the inbox has room for: the newest, and of those above all the urgent. The others fail, and say so."""
+    if len(kept) <= INBOX:
+        return kept
+    by_worth = sorted(kept, key=lambda delivery: (delivery.urgent, delivery.created_at), reverse=True)
+    worth = {delivery.id for delivery in by_worth[:INBOX]}
+    for delivery in by_worth[INBOX:]:
+        log.warning("an inbox is full", extra={"action": "inbox_full", "conversation": turn.conversation})
+        turn.report(delivery, Status.FAILED, reason=Failure.OVERFLOW.value)
+    return [delivery for delivery in kept if delivery.id in worth]
 
 
 def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None:

@@ -59,6 +59,8 @@ class Failure(StrEnum):
     """The channel refused the activity itself."""
     EXHAUSTED = "exhausted"
     """Every attempt failed."""
+    OVERFLOW = "overflow"
+    """Too much waited for this conversation already."""
 
 
 @dataclass(frozen=True, kw_only=True)

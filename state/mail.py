@@ -13,18 +13,18 @@ from state.store import Command, Script, Store, scripted
 from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
 from state.work import Work
 
-# KEYS mailbox ids | ttl, (id, mail)... -> how many were new
+MAILBOX = 1000
+"""Mail that a mailbox holds at most; only a conversation whose turns fail or cannot begin comes near it."""
+
+# KEYS mailbox ids | ttl, size, id, mail -> 1 put now or lately | 0 the mailbox is full
 _PUT = Script(
     """
-local new = 0
-for i = 2, #ARGV, 2 do
-  if redis.call('SADD', KEYS[2], ARGV[i]) == 1 then
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-    new = new + 1
-  end
-end
+if redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 1 then return 1 end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('SADD', KEYS[2], ARGV[3])
 redis.call('EXPIRE', KEYS[2], ARGV[1])
-return new
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+return 1
 """
 )
 
@@ -46,12 +46,16 @@ class Mail:
         self._store = store
         self._conversations = conversations
 
-    async def put(self, mail: Sequence[tuple[ConversationKey, Delivery]]) -> None:
-        """Put deliveries into mailboxes and wake their conversations. What was put lately is not put again."""
+    async def put(self, mail: Sequence[tuple[ConversationKey, Delivery]]) -> list[tuple[ConversationKey, Delivery]]:
+        """Put deliveries into mailboxes and wake their conversations. What was put lately is not put again.
+
+        Answers those that found their mailbox full.
+        """
         if not mail:
-            return
-        await self._store.sequence(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
+            return []
+        put = await self._store.sequence(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
         await self._conversations.wake(*{key: None for key, _ in mail})
+        return [entry for entry, accepted in zip(mail, put, strict=True) if not accepted]
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
         """Put a delivery into a mailbox that has had it before."""
@@ -76,4 +80,4 @@ class Mail:
 
 
 def _put(key: ConversationKey, name: str, mail: bytes) -> Command:
-    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, name, mail])
+    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, MAILBOX, name, mail])

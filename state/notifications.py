@@ -89,6 +89,15 @@ return 1
 """
 )
 
+# KEYS notification -> 1 to be withdrawn | 0 unknown
+_CANCEL = Script(
+    """
+if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return 0 end
+redis.call('HSETNX', KEYS[1], 'withdrawn', 0)
+return 1
+"""
+)
+
 # KEYS notification | served before, served, after -> 1 | 0 somebody else is ahead
 _ADVANCE = Script(
     """
@@ -137,6 +146,7 @@ class NotificationRecord:
     notification: Notification
     recipients: int
     served: int
+    cancelled: bool
     counts: dict[Status, int]
 
 
@@ -148,6 +158,10 @@ class Progress:
     audience: Everyone | None
     served: int
     after: ConversationKey | None
+    cancelled: bool
+    """Nobody else is to be served, and what has not been shown is to be withdrawn."""
+    withdrawn: int
+    """For how many recipients that has been done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +246,7 @@ class Notifications:
     # ------------------------------------------------------------------ fan-out
 
     async def progress(self, nid: NotificationId) -> Progress | None:
-        values = await self._store.run("HMGET", keys.notification(nid), "body", "audience", "served", "after")
+        values = await self._store.run("HMGET", keys.notification(nid), "body", "audience", "served", "after", "withdrawn")
         if values[0] is None:
             return None
         audience = orjson.loads(values[1])
@@ -241,6 +255,8 @@ class Notifications:
             audience=None if audience.get("listed") else Everyone(channel_id=audience["channelId"]),
             served=int(values[2]),
             after=ConversationKey(values[3].decode()) or None,
+            cancelled=values[4] is not None,
+            withdrawn=int(values[4] or 0),
         )
 
     async def listed(self, nid: NotificationId, start: int, limit: int = PAGE) -> list[ConversationKey]:
@@ -266,6 +282,17 @@ class Notifications:
 
     async def advance(self, nid: NotificationId, before: int, served: int, after: ConversationKey) -> bool:
         return bool(await self._store.call(_ADVANCE, [keys.notification(nid)], [before, served, after]))
+
+    async def cancel(self, nid: NotificationId) -> bool:
+        """Have everything withdrawn that has not been shown. False for an unknown notification."""
+        if not await self._store.call(_CANCEL, [keys.notification(nid)], []):
+            return False
+        await self._fanout.wake(nid)
+        return True
+
+    async def withdrawn(self, nid: NotificationId, recipients: int) -> None:
+        """Note for how many recipients the notification has been withdrawn."""
+        await self._store.run("HSET", keys.notification(nid), "withdrawn", recipients)
 
     # ------------------------------------------------------------------ status
 
@@ -375,6 +402,7 @@ def _record(values: list[bytes] | dict[bytes, bytes]) -> NotificationRecord | No
         notification=Notification.from_json(orjson.loads(fields[b"body"])),
         recipients=int(fields[b"total"]),
         served=int(fields[b"served"]),
+        cancelled=b"withdrawn" in fields,
         counts=counts,
     )
 

@@ -320,7 +320,8 @@ class Turns:
                 blocked_ms,
                 *(keys.SENT_IDS_KEPT, keys.SENT_IDS_TTL),
                 *head,
-                *(len(done), *done),
+                len(done),
+                *done,
                 *ids,
             ],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -256,7 +257,7 @@ async def test_a_listener_outlives_a_store_that_is_away(monkeypatch: pytest.Monk
     asked: list[object] = []
     ask = store.redis.blpop
 
-    async def counted(*args: object, **kwargs: object) -> object:
+    async def counted(*args: Any, **kwargs: Any) -> Any:
         asked.append(args)
         return await ask(*args, **kwargs)
 

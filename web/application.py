@@ -28,6 +28,7 @@ from web.records_model import (
     NotificationDetails,
     NotificationPage,
     NotificationsQuery,
+    NotificationView,
 )
 from web.routes import Answer, Route
 from web.services import WebServices
@@ -134,6 +135,15 @@ def _notification_routes(services: WebServices) -> list[Route]:
             scope=Scope.READ,
             query=DeliveriesQuery,
             answers={200: Answer(description="The notification.", model=NotificationDetails)},
+            problems=(404, 422, 503),
+        ),
+        Route(
+            method="DELETE",
+            path="/api/notifications/{id}",
+            handler=records.cancel,
+            summary="Cancel what has not been shown",
+            scope=Scope.ADMIN,
+            answers={202: Answer(description="The notification, which is being withdrawn.", model=NotificationView)},
             problems=(404, 422, 503),
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from domain.phase import phase_of
 from state.conversations import Conversations, Known
 from state.jobs import JobStore
 from state.notifications import NotificationRecord, Notifications
-from web.problems import Problem, not_found
+from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
 from web.records_model import (
     ConversationPage,
@@ -30,6 +31,8 @@ from web.records_model import (
     NotificationView,
     counts_of,
 )
+
+log = logging.getLogger("aside.web")
 
 SCANNED_AT_MOST = 2000
 """Records that one request with a filter looks at; what it answers then may be short of its limit."""
@@ -70,6 +73,17 @@ class NotificationRecords:
             nid, start=cursor_number(query.cursor), limit=query.limit, status=query.status
         )
         return json_answer(NotificationDetails.with_deliveries(record, self._clock(), rows, cursor_text(following)))
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        nid = NotificationId(request.match_info["id"])
+        if request.query:
+            raise invalid_fields([BadField(name, "It is not served.", "parameter") for name in request.query])
+        known = await self._notifications.cancel(nid)
+        record = await self._notifications.get(nid) if known else None
+        if record is None:
+            raise not_found("No notification has this id, or it is no longer kept.")
+        log.info("a notification is cancelled", extra={"action": "notification_cancelled", "notification": nid})
+        return json_answer(NotificationView.of(record, self._clock()), status=202)
 
     def _matches(self, record: NotificationRecord, query: NotificationsQuery) -> bool:
         notification = record.notification

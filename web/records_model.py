@@ -244,6 +244,10 @@ def _fields_of(record: NotificationRecord, now: datetime) -> dict[str, Any]:
 
 def counts_of(record: NotificationRecord, now: datetime) -> dict[Status, int]:
     """Deliveries by status. Before any is put into a mailbox, all recipients wait."""
+    if record.cancelled:
+        unserved = record.recipients - record.served
+        cancelled = record.counts.get(Status.CANCELLED, 0) + max(0, unserved)
+        return record.counts | ({Status.CANCELLED: cancelled} if cancelled else {})
     if record.counts or not record.recipients:
         return record.counts
     send_at = record.notification.send_at

@@ -1,0 +1,27 @@
+"""Recording what became of a delivery, wherever it is recorded: notification, job, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.delivery import Status, StatusReport
+from domain.ids import ConversationKey
+from state.dead_letters import DeadLetters
+from state.jobs import JobStore
+from state.notifications import Notifications
+from state.store import Command
+
+
+def recording(key: ConversationKey, report: StatusReport, history: Sequence[str] = ()) -> list[Command]:
+    """Commands that record a change of status, and keep what failed as a dead letter; repeating them does no harm.
+
+    ``history``: what became of each attempt, for the operator.
+    """
+    commands: list[Command] = []
+    if report.notification is not None:
+        commands.append(Notifications.reporting(report))
+    if report.job is not None:
+        commands.append(JobStore.reporting_answer(key, report.job, report.status.value))
+    if report.status is Status.FAILED:
+        commands += DeadLetters.recording(key, report, history)
+    return commands

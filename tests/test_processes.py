@@ -1,0 +1,258 @@
+"""``python app.py`` as operators run it: several processes on one store, ends in order, beginnings that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fake_channel import FakeChannel, Mood
+from tests.people import Person, Sender
+from tests.processes import SOON, Processes, ServiceProcess
+from tests.waiting import until
+
+SEVERITY = "How severe is it?"
+COUNT = "How many people are affected?"
+WHAT = "What happened?"
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Processes that share nothing but what a test tells them."""
+    with Processes(tmp_path) as processes:
+        yield processes
+
+
+@pytest.fixture
+def on_one_store(tmp_path: Path, real_url: str) -> Iterator[Processes]:
+    with Processes(tmp_path, REDIS_URL=real_url) as processes:
+        yield processes
+
+
+def sends(channel: FakeChannel, person: Person, text: str) -> bool:
+    """Whether this text was given to the channel, whatever the channel did with it."""
+    return any(
+        conversation == person.conversation and (body or {}).get("text") == text
+        for _, conversation, _, body in channel.requests
+    )
+
+
+# ---------------------------------------------------------------------- together
+
+
+async def test_any_process_serves_any_conversation(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """A form that is filled in at two processes in turn is one form; what one is sent, the other knows of."""
+    one, two = await asyncio.gather(on_one_store.start(), on_one_store.start())
+    ann = Person(http, one.url, channel)
+    assert await ann.says("report") == [SEVERITY]
+    ann.bot_url = two.url
+    assert await ann.says("high") == [COUNT]
+    notification = await Sender(http, one.url).notifies(ann, "fire drill", mode="interject")
+    await Sender(http, two.url).becomes(notification, "delivered")
+    ann.bot_url = one.url
+    assert await ann.says("5") == ["fire drill", COUNT, WHAT]
+
+
+async def test_two_processes_give_a_conversation_one_turn_at_a_time(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """What is said at both at once is answered one after the other, and every turn builds on the one before."""
+    one, two = await asyncio.gather(on_one_store.start(), on_one_store.start())
+    ann = Person(http, one.url, channel)
+    await ann.says("hello")
+    saying = []
+    for number in range(20):
+        ann.bot_url = (one, two)[number % 2].url
+        saying.append(ann.posts(ann.activity(text=f"remind me in 1 hour to count {number}")))
+    assert {status for status, _ in await asyncio.gather(*saying)} == {200}
+    status, page = await Sender(http, one.url).gets("/api/notifications?limit=100")
+    assert status == 200
+    assert len(page["notifications"]) == 20
+    assert len(channel.texts(ann.conversation)) == 21
+
+
+async def test_web_and_worker_are_processes_of_their_own(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """A web process runs no job; it waits for a worker, and its answer comes back without anybody asking."""
+    web = await on_one_store.start("web")
+    ann = Person(http, web.url, channel)
+    await ann.says("compute primes 100")
+    status, page = await Sender(http, web.url).gets("/api/jobs")
+    assert (status, [job["status"] for job in page["jobs"]]) == (200, ["waiting"])
+    worker = await on_one_store.start("worker")
+    assert "jobs only" in worker.log
+    await until(lambda: "the largest is 97" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
+    assert await asyncio.gather(web.stop(), worker.stop()) == [0, 0]
+
+
+# ---------------------------------------------------------------------- the end
+
+
+async def test_sigterm_lets_the_running_turn_finish(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """The turn is answered and its effects are out, new work is refused meanwhile, and the exit status is 0."""
+    process = await on_one_store.start()
+    ann, bob = Person(http, process.url, channel), Person(http, process.url, channel, "bob")
+    gate = asyncio.Event()
+    channel.answers(ann.conversation, Mood(before=gate))
+    saying = asyncio.create_task(ann.says("hello"))
+    await until(lambda: sends(channel, ann, "You sent: hello"), within=SOON)
+    process.terminate()
+    await process.says("draining")
+    refused, _ = await bob.posts(bob.activity(text="hello"))
+    assert refused == 503
+    gate.set()
+    assert await saying == ["You sent: hello"]
+    assert await process.ends() == 0
+    assert channel.texts(bob.conversation) == []
+    assert "Traceback" not in process.log
+
+
+async def test_sigterm_takes_no_new_deliveries(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """What comes in during the drain is kept for another process."""
+    process = await on_one_store.start()
+    ann, bob = Person(http, process.url, channel), Person(http, process.url, channel, "bob")
+    await bob.says("hello")
+    gate = asyncio.Event()
+    channel.answers(ann.conversation, Mood(before=gate))
+    saying = asyncio.create_task(ann.says("hello"))
+    await until(lambda: sends(channel, ann, "You sent: hello"), within=SOON)
+    process.terminate()
+    await process.says("draining")
+    notification = await Sender(http, process.url).notifies(bob, "the news")
+    gate.set()
+    await saying
+    assert await process.ends() == 0
+    assert bob.news() == []
+    other = await on_one_store.start()
+    await Sender(http, other.url).becomes(notification, "delivered")
+    assert bob.news() == ["the news"]
+
+
+async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
+    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """It is neither lost nor counted as a crash, and nobody waits for a lease to end."""
+    web, worker = await asyncio.gather(
+        on_one_store.start("web"), on_one_store.start("worker", DRAIN_SECONDS="0.1", JOBS="tests.faults.jobs")
+    )
+    ann = Person(http, web.url, channel)
+    await ann.says("compute pi 10")
+    await worker.says("job started")
+    assert await worker.stop() == 0
+    assert "a job was given back" in worker.log
+    await on_one_store.start("worker")
+    await until(lambda: "π = 3.1415926535" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
+
+
+# ---------------------------------------------------------------------- the embedded store
+
+
+class TestTheEmbeddedStore:
+    async def test_a_restart_loses_nothing(
+        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, tmp_path: Path
+    ) -> None:
+        """The form goes on where it was, and what was queued is shown."""
+        await self._loses_nothing(processes, http, channel, tmp_path / "data", by="stop")
+
+    async def test_a_kill_loses_nothing(
+        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, tmp_path: Path
+    ) -> None:
+        await self._loses_nothing(processes, http, channel, tmp_path / "data", by="kill")
+
+    async def _loses_nothing(
+        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, data: Path, *, by: str
+    ) -> None:
+        process = await processes.start(DATA_DIR=str(data))
+        ann = Person(http, process.url, channel)
+        assert await ann.says("report") == [SEVERITY]
+        sender = Sender(http, process.url)
+        queued = await sender.notifies(ann, "the menu for today", mode="queue")
+        await sender.becomes(queued, "queued")
+        accepted = await sender.notifies(ann, "see you tomorrow", mode="queue")  # and not a moment to deliver it
+        await getattr(process, by)()
+        process = await processes.start(DATA_DIR=str(data))
+        ann.bot_url = sender.bot_url = process.url
+        await sender.becomes(accepted, "queued")
+        assert await ann.says("high") == ["the menu for today", "see you tomorrow", COUNT]
+        await sender.becomes(queued, "delivered")
+
+    async def test_a_second_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
+        """It ends at once, with a sentence that says what to do; the first goes on."""
+        first = await processes.start(DATA_DIR=str(tmp_path / "data"))
+        second = processes.launch(DATA_DIR=str(tmp_path / "data"))
+        assert await second.ends() == 1
+        assert f"belongs to process {first.pid}, which is running" in second.log
+        assert "set REDIS_URL" in second.log
+        assert "Traceback" not in second.log
+        assert await first.stop() == 0
+
+
+# ---------------------------------------------------------------------- beginnings that fail
+
+
+async def failing(process: ServiceProcess) -> tuple[int, list[str]]:
+    """The exit status and the lines of a process that ends by itself."""
+    return await process.ends(), process.log.splitlines()
+
+
+async def test_every_mistake_is_in_one_report(processes: Processes) -> None:
+    """Values, names that cannot be imported and what is missing, each with its variable; exit 2, no stack trace."""
+    status, lines = await failing(
+        processes.launch(
+            HOST="0.0.0.0", PORT="eighty", ROOT_DIALOG="nobody.has:This", JOBS="jobs.examples,no.such", AWAY_AFTER="-1"
+        )
+    )
+    assert status == 2
+    heading, *mistakes = lines
+    assert heading == "The configuration cannot be used:"
+    named = sorted(mistake.strip().partition(":")[0] for mistake in mistakes)
+    assert named == ["AWAY_AFTER", "JOBS", "NOTIFY_API_KEYS", "PORT", "ROOT_DIALOG"]
+
+
+async def test_a_port_in_use_is_told(processes: Processes) -> None:
+    first = await processes.start(REDIS_URL="memory://")
+    port = first.url.rpartition(":")[2]
+    status, lines = await failing(processes.launch(REDIS_URL="memory://", PORT=port))
+    assert status == 1
+    assert port in lines[-1] and "in use" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+async def test_an_unknown_command_is_told_what_there_is(processes: Processes) -> None:
+    assert await failing(processes.launch("swim")) == (2, ["usage: python app.py [serve|web|worker|check]"])
+
+
+async def test_check_says_whether_what_is_configured_can_be_reached(processes: Processes, real_url: str) -> None:
+    """Exit 0 if it can, 1 if it cannot, with what to look at; 2 for what cannot be meant."""
+    good = processes.launch("check", REDIS_URL=real_url)
+    bad = processes.launch("check", REDIS_URL="redis://127.0.0.1:1")
+    wrong = processes.launch("check", REDIS_URL="http://127.0.0.1")
+    assert await failing(good) == (0, ["Everything is in order."])
+    status, lines = await failing(bad)
+    assert status == 1
+    assert lines[-1].startswith("The store cannot be reached")
+    assert not any("Traceback" in line for line in lines)
+    status, lines = await failing(wrong)
+    assert (status, lines[0]) == (2, "The configuration cannot be used:")
+    assert lines[1].strip().startswith("REDIS_URL")
+
+
+async def test_check_leaves_a_running_service_alone(processes: Processes, tmp_path: Path) -> None:
+    """An operator checks beside the service that runs; its data folder being in use is no mistake of its own."""
+    first = await processes.start(DATA_DIR=str(tmp_path / "data"))
+    status, lines = await failing(processes.launch("check", DATA_DIR=str(tmp_path / "data")))
+    assert (status, len(lines)) == (1, 1)
+    assert f"belongs to process {first.pid}" in lines[0]
+    assert await first.stop() == 0
