@@ -153,10 +153,9 @@ class Service:
             background.cancel()
         await asyncio.gather(
             self._drain_web(seconds),
+            self._drain_worker(seconds),
             *(loop.drain(seconds) for loop in self._loops),
-            *([self._worker.drain(seconds)] if self._worker else []),
             *self._background,
-            *([self._working] if self._working else []),  # it ends when it is drained
             return_exceptions=True,
         )
         await self._stack.aclose()
@@ -164,6 +163,14 @@ class Service:
     async def _drain_web(self, seconds: float) -> None:
         if self._web is not None:
             await asyncio.gather(self._web.drain(seconds), *([self._pages.close(drain=seconds)] if self._pages else []))
+
+    async def _drain_worker(self, seconds: float) -> None:
+        if self._worker is not None and self._working is not None:
+            try:
+                await self._worker.drain(seconds)
+            finally:
+                self._working.cancel()
+                await asyncio.gather(self._working, return_exceptions=True)
 
     # ------------------------------------------------------------------ parts
 

@@ -1,7 +1,7 @@
 """The yardstick: a broadcast as Microsoft's proactive samples do it, one awaited turn after the other.
 
 ``python -m benchmarks.sdk_broadcast cloud|classic URL N`` prints one JSON object. ``cloud`` is CloudAdapter,
-``classic`` is BotFrameworkAdapter. Nothing is authenticated; with an app id CloudAdapter would ask for tokens each turn.
+``classic`` is BotFrameworkAdapter. Nothing is authenticated; with an app id CloudAdapter asks for tokens too.
 """
 
 from __future__ import annotations

@@ -6,12 +6,10 @@ its own name by pointing that name at 127.0.0.1 (DNS rebinding). The first shows
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-_HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+from domain.loopback import is_loopback
 
 
 def refusal(headers: Mapping[str, str]) -> str | None:
@@ -29,17 +27,3 @@ def refusal(headers: Mapping[str, str]) -> str | None:
     if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
         return "The local channel takes no requests from pages of other origins."
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a ``Host`` header, with or without port, names this machine by loopback."""
-    match = _HOST.fullmatch(host.lower())
-    if match is None:
-        return False
-    name = match["name"].strip("[]")
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -72,5 +72,6 @@ class Tokens:
         return Grant(conversation_id=claims["conv"], user_id=claims.get("user", ""))
 
     async def _key(self) -> bytes:
-        stored = await self._store.call(_SIGNING_KEY, [keys.direct_line_key()], [secrets.token_hex(32), keys.DIRECT_LINE_KEY_TTL])
+        fresh = [secrets.token_hex(32), keys.DIRECT_LINE_KEY_TTL]
+        stored = await self._store.call(_SIGNING_KEY, [keys.direct_line_key()], fresh)
         return bytes.fromhex(stored.decode())

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from tests.fake_channel import FakeChannel
 from tests.faults.points import give
+from tests.people import Person
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,14 @@ def environment(**variables: str) -> dict[str, str]:
     """Nothing of the developer's shell but what any program needs, and ``variables``."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**keep, "PORT": "0", "PYTHONPATH": str(ROOT), **variables}
+
+
+def sends(channel: FakeChannel, person: Person, text: str) -> bool:
+    """Whether this text was given to the channel, whatever the channel did with it."""
+    return any(
+        conversation == person.conversation and (body or {}).get("text") == text
+        for _, conversation, _, body in channel.requests
+    )
 
 
 class ServiceProcess:

@@ -1,4 +1,7 @@
-"""For tests whose service is configured in its own way: ``service = serving(NAME="value")`` in the class."""
+"""For tests whose service is configured in its own way: ``service = serving(NAME="value")`` in the class.
+
+``impatient`` is imported by the modules that use it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Any
 import pytest
 
 from app import Service
+from bots import pipeline
+from delivery import loop
+from domain import sending
 from tests.conftest import ServiceFactory
 
 
@@ -17,3 +23,11 @@ def serving(**variables: str) -> Any:
         return await start_service(**variables)
 
     return pytest.fixture(configured, name="service")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses after failures are short, and loops look at what is due at once."""
+    monkeypatch.setattr(sending, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
+    monkeypatch.setattr(loop, "IDLE", 0.05)

@@ -9,7 +9,11 @@ import pytest
 
 from bots import pipeline
 from tests.people import Person, Sender
-from tests.serving import serving
+from tests.serving import impatient, serving
+
+__all__ = ["impatient"]
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 APOLOGY = re.compile(
     r"I am sorry, something went wrong on my side\. Please try again\. \(Reference: ([0-9a-z]{8})\)"
@@ -69,11 +73,8 @@ class TestADialogThatRaises:
         assert APOLOGY.fullmatch(reply["text"])
         assert ann.shows() == []
 
-    async def test_does_not_forget_what_is_held(
-        self, ann: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_does_not_forget_what_is_held(self, ann: Person, sender: Sender) -> None:
         """What waits for its deadline in the inbox is said at its deadline, though a turn failed meanwhile."""
-        monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
         await ann.says("stay")
         held = await sender.notifies(ann, "now or never", mode="resume", holdFor=1)
         await sender.becomes(held, "held")
@@ -107,8 +108,7 @@ class TestAQuestionThatCannotBeRepeated:
     service = serving(ROOT_DIALOG="tests.own_dialogs.failing:AskingOnce")
 
     @pytest.fixture(autouse=True)
-    async def the_prompt_waits(self, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
+    async def the_prompt_waits(self, ann: Person) -> None:
         assert await ann.says("hi") == ["Your name?"]
 
     async def test_fails_the_delivery_in_the_end(self, ann: Person, sender: Sender) -> None:

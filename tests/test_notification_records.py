@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -52,7 +53,7 @@ class Bench:
     async def accept(self, nid: NotificationId = N, audience: Audience | None = None, recipients: int = 3) -> None:
         await self.records.accept(notification(nid), audience or Everyone(), recipients)
 
-    async def report(self, index: int, status: Status, nid: NotificationId = N, **details: object) -> None:
+    async def report(self, index: int, status: Status, nid: NotificationId = N, **details: Any) -> None:
         await self.store.sequence(self.records.reporting(status_report(index, status, nid, **details)))
 
     async def check_counts(self, nid: NotificationId = N) -> None:
@@ -84,9 +85,9 @@ def notification(nid: NotificationId = N, created_at: datetime = NOW) -> Notific
     )
 
 
-def status_report(index: int, status: Status, nid: NotificationId = N, **details: object) -> StatusReport:
+def status_report(index: int, status: Status, nid: NotificationId = N, **details: Any) -> StatusReport:
     report = StatusReport(delivery=delivery_id(nid, index), status=status, at=NOW, notification=nid, index=index)
-    return replace(report, **details)  # type: ignore[arg-type]
+    return replace(report, **details)
 
 
 def conversations(number: int, start: int = 0) -> list[ConversationKey]:
@@ -215,7 +216,7 @@ async def test_conversations_with_odd_ids_are_recipients_too(bench: Bench) -> No
 async def test_a_report_is_kept_with_its_details(bench: Bench) -> None:
     await bench.accept()
     await bench.records.enter(N, 0, conversations(2), Status.PENDING)
-    details = {"reason": "exhausted", "attempts": 8, "may_be_repeated": True, "activity_id": "a1"}
+    details: dict[str, Any] = {"reason": "exhausted", "attempts": 8, "may_be_repeated": True, "activity_id": "a1"}
     await bench.report(1, Status.FAILED, at=NOW + timedelta(seconds=5), **details)
     (first, second), following = await bench.records.deliveries(N)
     assert following is None
@@ -296,8 +297,8 @@ async def test_deliveries_are_read_in_pages(bench: Bench) -> None:
     """All of them once, in the order of the recipients, whatever the page's size."""
     number = PAGE + 20
     await bench.accept(recipients=number)
-    for start in range(0, number, PAGE):
-        await bench.records.enter(N, start, conversations(min(PAGE, number - start), start), Status.PENDING)
+    for first in range(0, number, PAGE):
+        await bench.records.enter(N, first, conversations(min(PAGE, number - first), first), Status.PENDING)
     for limit in (7, 100, PAGE, number, number + 1):
         seen: list[int] = []
         start: int | None = 0
@@ -312,8 +313,8 @@ async def test_deliveries_are_filtered_by_status(bench: Bench) -> None:
     """A page is full while there is enough of them, however far they lie apart."""
     number = 2 * PAGE
     await bench.accept(recipients=number)
-    for start in (0, PAGE):
-        await bench.records.enter(N, start, conversations(PAGE, start), Status.PENDING)
+    for page in (0, PAGE):
+        await bench.records.enter(N, page, conversations(PAGE, page), Status.PENDING)
     wanted = [3, 4, PAGE - 1, PAGE, number - 1]
     for index in wanted:
         await bench.report(index, Status.FAILED)

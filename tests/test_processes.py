@@ -11,7 +11,7 @@ import pytest
 
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Person, Sender
-from tests.processes import SOON, Processes, ServiceProcess
+from tests.processes import SOON, Nursery, Processes, ServiceProcess, sends
 from tests.waiting import until
 
 SEVERITY = "How severe is it?"
@@ -34,12 +34,11 @@ def on_one_store(tmp_path: Path, real_url: str) -> Iterator[Processes]:
         yield processes
 
 
-def sends(channel: FakeChannel, person: Person, text: str) -> bool:
-    """Whether this text was given to the channel, whatever the channel did with it."""
-    return any(
-        conversation == person.conversation and (body or {}).get("text") == text
-        for _, conversation, _, body in channel.requests
-    )
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Processes that start faster, where it does not matter how they start."""
+    with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
+        yield nursery
 
 
 # ---------------------------------------------------------------------- together
@@ -140,62 +139,75 @@ async def test_sigterm_takes_no_new_deliveries(
     assert bob.news() == ["the news"]
 
 
-async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
-    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+async def test_sigterm_lets_the_running_job_finish(
+    nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str, tmp_path: Path
 ) -> None:
-    """It is neither lost nor counted as a crash, and nobody waits for a lease to end."""
-    web, worker = await asyncio.gather(
-        on_one_store.start("web"), on_one_store.start("worker", DRAIN_SECONDS="0.1", JOBS="tests.faults.jobs")
-    )
+    """Its answer is recorded before the worker ends; who has the conversation tells it."""
+    ends = tmp_path / "ends"
+    web = await nursery.start("web", REDIS_URL=real_url)
+    worker = await nursery.start("worker", REDIS_URL=real_url, JOBS="tests.faults.jobs", JOB_ENDS=str(ends))
     ann = Person(http, web.url, channel)
     await ann.says("compute pi 10")
     await worker.says("job started")
-    assert await worker.stop() == 0
+    worker.terminate()
+    await worker.says("draining")
+    ends.touch()
+    await worker.ends()
+    assert "job done" in worker.log
+    await until(lambda: "pi to 10 digits" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
+    await web.kill()
+
+
+async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
+    nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str, tmp_path: Path
+) -> None:
+    """It is neither lost nor counted as a crash."""
+    web = await nursery.start("web", REDIS_URL=real_url)
+    endless = {"JOBS": "tests.faults.jobs", "JOB_ENDS": str(tmp_path / "never")}
+    worker = await nursery.start("worker", REDIS_URL=real_url, DRAIN_SECONDS="0.1", **endless)
+    ann = Person(http, web.url, channel)
+    await ann.says("compute pi 10")
+    await worker.says("job started")
+    await worker.stop()
     assert "a job was given back" in worker.log
-    await on_one_store.start("worker")
+    other = await nursery.start("worker", REDIS_URL=real_url)
     await until(lambda: "π = 3.1415926535" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
+    await asyncio.gather(web.kill(), other.kill())
 
 
 # ---------------------------------------------------------------------- the embedded store
 
 
 class TestTheEmbeddedStore:
-    async def test_a_restart_loses_nothing(
-        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, tmp_path: Path
+    @pytest.mark.parametrize("ending", ["stop", "kill"])
+    async def test_what_was_accepted_is_there_after(
+        self, ending: str, nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, tmp_path: Path
     ) -> None:
-        """The form goes on where it was, and what was queued is shown."""
-        await self._loses_nothing(processes, http, channel, tmp_path / "data", by="stop")
-
-    async def test_a_kill_loses_nothing(
-        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, tmp_path: Path
-    ) -> None:
-        await self._loses_nothing(processes, http, channel, tmp_path / "data", by="kill")
-
-    async def _loses_nothing(
-        self, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel, data: Path, *, by: str
-    ) -> None:
-        process = await processes.start(DATA_DIR=str(data))
+        """The form goes on where it was, and what had been queued or only just been accepted is shown."""
+        process = await nursery.start(DATA_DIR=str(tmp_path))
         ann = Person(http, process.url, channel)
         assert await ann.says("report") == [SEVERITY]
         sender = Sender(http, process.url)
         queued = await sender.notifies(ann, "the menu for today", mode="queue")
         await sender.becomes(queued, "queued")
-        accepted = await sender.notifies(ann, "see you tomorrow", mode="queue")  # and not a moment to deliver it
-        await getattr(process, by)()
-        process = await processes.start(DATA_DIR=str(data))
+        accepted = await sender.notifies(ann, "see you tomorrow", mode="queue")
+        await getattr(process, ending)()
+        process = await nursery.start(DATA_DIR=str(tmp_path))
         ann.bot_url = sender.bot_url = process.url
         await sender.becomes(accepted, "queued")
         assert await ann.says("high") == ["the menu for today", "see you tomorrow", COUNT]
         await sender.becomes(queued, "delivered")
+        await process.stop()
 
-    async def test_a_second_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
-        """It ends at once, with a sentence that says what to do; the first goes on."""
+    async def test_another_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
+        """It ends at once, with a sentence that says what to do; the first goes on, and so it does if one checks."""
         first = await processes.start(DATA_DIR=str(tmp_path / "data"))
-        second = processes.launch(DATA_DIR=str(tmp_path / "data"))
-        assert await second.ends() == 1
-        assert f"belongs to process {first.pid}, which is running" in second.log
-        assert "set REDIS_URL" in second.log
-        assert "Traceback" not in second.log
+        for role in ("serve", "check"):
+            second = processes.launch(role, DATA_DIR=str(tmp_path / "data"))
+            assert await second.ends() == 1
+            (line,) = second.log.splitlines()
+            assert f"belongs to process {first.pid}, which is running" in line
+            assert "set REDIS_URL" in line
         assert await first.stop() == 0
 
 
@@ -247,12 +259,3 @@ async def test_check_says_whether_what_is_configured_can_be_reached(processes: P
     status, lines = await failing(wrong)
     assert (status, lines[0]) == (2, "The configuration cannot be used:")
     assert lines[1].strip().startswith("REDIS_URL")
-
-
-async def test_check_leaves_a_running_service_alone(processes: Processes, tmp_path: Path) -> None:
-    """An operator checks beside the service that runs; its data folder being in use is no mistake of its own."""
-    first = await processes.start(DATA_DIR=str(tmp_path / "data"))
-    status, lines = await failing(processes.launch("check", DATA_DIR=str(tmp_path / "data")))
-    assert (status, len(lines)) == (1, 1)
-    assert f"belongs to process {first.pid}" in lines[0]
-    assert await first.stop() == 0

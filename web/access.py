@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from pydantic import SecretStr
 
-from devchannel.loopback import is_loopback
+from domain.loopback import is_loopback
 from web.problems import Handler, Problem
 
 SENDER = web.RequestKey("aside_sender", str)

@@ -1,7 +1,8 @@
 """Starts processes of the service within a moment: a process that has imported everything, and forks.
 
 Each line that it reads is an order in JSON: ``role``, ``environment`` and ``log``; it answers with the process id.
-``ANSWER_WITHIN`` in the environment is the time after which a turn is answered with 202. Leases are short in its children, so that others take over soon.
+Leases are short in its children, so that others take over soon; ``ANSWER_WITHIN`` in the environment is the time
+after which a turn is answered with 202.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import state.turns
 
@@ -41,7 +42,7 @@ def main() -> None:
             os.kill(child, signal.SIGKILL)
 
 
-def become(order: dict[str, Any]) -> None:
+def become(order: dict[str, Any]) -> NoReturn:
     """Be the process that was ordered."""
     status = 70
     try:
@@ -52,7 +53,7 @@ def become(order: dict[str, Any]) -> None:
         os.dup2(log, 2)
         os.environ.update(order["environment"])
         if within := os.environ.get("ANSWER_WITHIN"):
-            web.messages.Messages.__init__.__kwdefaults__["answer_within"] = float(within)  # type: ignore[index]
+            web.messages.Messages.__init__.__kwdefaults__["answer_within"] = float(within)
         status = app.main([order["role"]])
     finally:
         os._exit(status)

@@ -1,0 +1,138 @@
+"""What is known of conversations, and how they are found: by user, by Entra object, by channel, page by page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from domain.clock import to_ms
+from domain.effect import Index
+from domain.ids import ConversationKey, JobId
+from domain.reachability import Reachability
+from state import keys
+from state.conversations import Conversations, index_of
+from state.store import Store
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def conversations(store: Store) -> Conversations:
+    return Conversations(store)
+
+
+def reference(user: str = "ann", aad: str | None = None) -> dict[str, Any]:
+    return {"user": {"id": user, "aadObjectId": aad}, "conversation": {"id": "c"}, "serviceUrl": "https://x"}
+
+
+async def remember(store: Store, *names: str, user: str = "ann", aad: str | None = None) -> list[ConversationKey]:
+    """Conversations as turns and their index effects leave them."""
+    wanted = [ConversationKey(name) for name in names]
+    record = orjson.dumps({"reference": reference(user, aad), "firstSeen": to_ms(NOW), "timezone": "Europe/Rome"})
+    for key in wanted:
+        await store.run("HSET", keys.conversation(key), "record", record)
+        await store.sequence(*Conversations.indexing(index_of(key, reference(user, aad))))
+    return wanted
+
+
+def test_a_conversation_is_indexed_under_what_its_reference_names() -> None:
+    """The user and the Entra object, where there are any."""
+    key = ConversationKey("msteams/c")
+    assert index_of(key, reference("u", "a")) == Index(conversation=key, users=("u",), aad_objects=("a",))
+    assert index_of(key, reference("u", "")) == Index(conversation=key, users=("u",), aad_objects=())
+    for nobody in ({}, {"user": None}, {"user": {"id": ""}}):
+        assert index_of(key, nobody) == Index(conversation=key, users=(), aad_objects=())
+
+
+async def test_conversations_are_found_by_their_user(conversations: Conversations, store: Store) -> None:
+    """On all channels or on one; entering them again enters nothing twice."""
+    for _ in range(2):
+        await remember(store, "webchat/1", "msteams/2", "msteams/1", user="ann", aad="00-a")
+        await remember(store, "msteams/3", user="bob")
+    assert await conversations.of_user("ann") == ["msteams/1", "msteams/2", "webchat/1"]
+    assert await conversations.of_user("ann", "msteams") == ["msteams/1", "msteams/2"]
+    assert await conversations.of_user("ann", "ms") == []
+    assert await conversations.of_aad_object("00-a", "webchat") == ["webchat/1"]
+    assert await conversations.of_user("nobody") == await conversations.of_aad_object("nobody") == []
+    assert await conversations.count() == 4
+
+
+async def test_a_channels_conversations_are_its_own(conversations: Conversations, store: Store) -> None:
+    """Channels whose names begin alike are kept apart, whatever their conversations are called."""
+    await remember(store, "ms/9", "msteams/ ", "msteams/ü", "msteams/", "msteams0/1", "msteams2/1", "webchat/msteams/1")
+    assert await conversations.page(None, channel_id="msteams") == ["msteams/", "msteams/ ", "msteams/ü"]
+    assert await conversations.count("msteams") == 3
+    assert await conversations.count("teams") == 0
+    assert await conversations.count() == 7
+
+
+@pytest.mark.parametrize("size", [1, 3, 10, 11])
+async def test_pages_show_everything_once(conversations: Conversations, store: Store, size: int) -> None:
+    wanted = await remember(store, *(f"x/{number}" for number in range(10)))
+    seen: list[ConversationKey] = []
+    while page := await conversations.page(seen[-1] if seen else None, size):
+        assert len(page) <= size
+        seen += page
+    assert seen == sorted(wanted)
+
+
+async def test_conversations_that_come_while_pages_are_read(conversations: Conversations, store: Store) -> None:
+    """Those known from the beginning are shown once each; a new one if it lies ahead."""
+    await remember(store, "x/b", "x/d", "x/f", "x/h")
+    first = await conversations.page(None, 2, "x")
+    await remember(store, "x/a", "x/e", "x/z", "y/1")
+    rest = await conversations.page(first[-1], 10, "x")
+    assert [*first, *rest] == ["x/b", "x/d", "x/e", "x/f", "x/h", "x/z"]
+    assert [key async for key in conversations.all("y")] == ["y/1"]
+    assert len([key async for key in conversations.all()]) == 8
+
+
+async def test_what_is_known_is_read_together(conversations: Conversations, store: Store) -> None:
+    """In the order asked for, None for what is not known, in one round trip."""
+    one, two = await remember(store, "x/1", "x/2")
+    await store.run(
+        "HSET", keys.conversation(two), "spoke", to_ms(NOW), "waiting", "1", "dialogs", '["a","b"]', "inbox", 2
+    )
+    await store.run("HSET", keys.mailbox(two), "d1", "{}")
+    await store.run("RPUSH", keys.outbox(two), "e1", "e2")
+    await store.run("ZADD", keys.jobs(two), 2, "j2", 1, "j1")
+    await store.run("HSET", keys.conversation(ConversationKey("x/lock")), "lock", "t")
+    before = store.round_trips
+    wanted = [two, ConversationKey("x/none"), one, ConversationKey("x/lock")]
+    known, nothing, bare, locked = await conversations.get_many(wanted)
+    assert store.round_trips == before + 1
+    assert nothing is locked is None
+    assert known is not None
+    assert bare is not None
+    assert (known.key, known.reference, known.timezone, known.first_seen) == (two, reference(), "Europe/Rome", NOW)
+    assert (known.last_spoke, known.waiting, known.dialogs, known.inbox) == (NOW, True, ("a", "b"), 2)
+    assert (known.mailbox, known.outbox, known.jobs) == (1, 2, (JobId("j1"), JobId("j2")))
+    assert (bare.last_spoke, bare.waiting, bare.dialogs, bare.inbox) == (None, False, (), 0)
+    assert (bare.mailbox, bare.outbox, bare.jobs, bare.reachability) == (0, 0, (), Reachability.ACTIVE)
+    assert known.user == "x/ann"
+    assert await conversations.get(one) == bare
+    assert await conversations.get(ConversationKey("x/none")) is None
+    assert await conversations.get_many([]) == []
+    assert await conversations.exist(wanted) == [True, False, True, False]
+    assert await conversations.exist([]) == []
+
+
+async def test_whether_a_conversation_can_be_reached_is_remembered(conversations: Conversations, store: Store) -> None:
+    """With the reason and the moment, until it can be again."""
+    (key,) = await remember(store, "msteams/1")
+    await conversations.set_reachability(key, Reachability.BLOCKED, "403 MessageWritesBlocked", to_ms(NOW))
+    known = await conversations.get(key)
+    assert known is not None
+    assert (known.reachability, known.reachability_detail) == (Reachability.BLOCKED, "403 MessageWritesBlocked")
+    assert known.reachability_since == NOW
+    await conversations.set_reachability(key, Reachability.ACTIVE, "", to_ms(NOW))
+    known = await conversations.get(key)
+    assert known is not None
+    assert (known.reachability, known.reachability_detail, known.reachability_since) == (
+        Reachability.ACTIVE,
+        None,
+        None,
+    )
