@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -66,10 +67,15 @@ def main(arguments: list[str]) -> int:
     except DidNotStart as error:
         sys.stderr.write(f"A process did not start:\n{error}\n")
         return 1
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 async def _run(wanted: Sequence[str], people: int, rounds: int) -> int:
     began = time.monotonic()
+    running = asyncio.current_task()
+    if running is not None and sys.platform != "win32":  # what was started ends with this, however this ends
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     sys.stdout.write("\n".join(described()) + "\n")
     parts = _parts(people, rounds)
     for name in wanted:

@@ -170,7 +170,7 @@ class Outbox:
                 report(delivery, status, now, reason=reason),
                 activity_id=sent_id,
                 attempts=effect.attempts + 1,
-                may_be_repeated=effect.doubtful,
+                may_be_repeated=effect.doubtful and status is not Status.UNKNOWN,
             )
             for delivery in effect.shows
         ]
@@ -215,13 +215,7 @@ class Outbox:
             *(step.pause, answer.detail),
             extra={"action": "send_postponed", "conversation": run.key, "attempts": entry.effect.attempts + 1},
         )
-        effect = replace(
-            entry.effect,
-            attempts=entry.effect.attempts + int(step.counts),
-            doubtful=entry.effect.doubtful or step.doubtful,
-            reserved=step.reserved,
-            history=(*entry.effect.history, answer.detail) if step.counts else entry.effect.history,
-        )
+        effect = postponed(entry.effect, step, answer)
         for status in self.reports(entry.effect, step):
             run.commands += recording(run.key, status)
         if closing is not None:
@@ -262,6 +256,8 @@ class Outbox:
         answers = await self._store.sequence(*commands)
         left = self._turns.acknowledged(answers[len(run.commands)], run.key)
         run.done, run.commands = [], []
+        if closing is not None and again_in is not None and not answers[-1]:
+            await work.wake(claim.member, delay=again_in)  # woken meanwhile, by a wake-up that found us at work
         return left
 
     async def _apply(self, run: _Run, effect: Submit | Notify | Report | Index) -> None:
@@ -276,3 +272,14 @@ class Outbox:
                 run.commands += self._conversations.indexing(effect)
             case _:
                 assert_never(effect)
+
+
+def postponed(effect: Send, step: TryAgain, answer: ChannelAnswer) -> Send:
+    """A send that is to be tried again."""
+    return replace(
+        effect,
+        attempts=effect.attempts + int(step.counts),
+        doubtful=effect.doubtful or step.doubtful,
+        reserved=step.reserved,
+        history=(*effect.history, answer.detail) if step.counts else effect.history,
+    )

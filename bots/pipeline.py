@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -230,15 +230,15 @@ class Pipeline:
                 except (LeaseLost, StoreUnavailable):
                     raise
                 except Exception as error:
-                    return await self._failed(held, begin, turn, activity, error, blocked_for)
+                    return await self._failed(held, begin, early, activity, error, blocked_for)
                 if not isinstance(committed, UserStateChanged):
                     reached("committed")
                     entries, _ = committed
-                    await self._finish(held, turn, entries, blocked_for)
+                    await self._finish(held, turn, entries, max(blocked_for, early.blocked_for))
                     return answer
                 begun = await self._again(begin)
             overtaken = RuntimeError("the user's state was changed by other turns again and again")
-            return await self._failed(held, begin, turn, activity, overtaken, blocked_for)
+            return await self._failed(held, begin, early, activity, overtaken, blocked_for)
 
     async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
         before = CURRENT_TURN.set(turn)
@@ -267,7 +267,7 @@ class Pipeline:
     async def _again(self, begin: Begin) -> Begun:
         """Read again what a failed or overtaken turn had read; the lock is still held."""
         begun = await begin()
-        if not isinstance(begun, Begun):
+        if not isinstance(begun, Begun) or begun.doubtful:
             raise LeaseLost("The conversation was taken over.")
         return begun
 
@@ -275,21 +275,22 @@ class Pipeline:
         self,
         held: _Held,
         begin: Begin,
-        turn: Turn,
+        early: EarlyOutput,
         activity: Activity | None,
         error: Exception,
         blocked_for: float,
     ) -> InvokeResponse | None:
         """End a turn that raised: old state, none of its output; one plain sentence to a user who said something."""
-        answer = None
+        answer, turn = None, early.turn
         reference = held.token.removeprefix("trn_")[-8:]
         ids = {"conversation": held.key, "reference": reference, "sent_early": len(turn.sent_early)}
         log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
         ended = (await self._again(begin)).turn
-        ended.sent_early = turn.sent_early
+        shown = early.carry_over(ended)
         if activity is not None:
             _hear(ended, activity)
-            ended.mail_ids, ended.mail_wake_at = [], ended.at if ended.mail else None
+            ended.mail_ids = [name for name in ended.mail_ids if name in shown]
+            ended.mail_wake_at = ended.at if ended.mail else None
             lost = await self._start_over(turn, ended)
             apology = _apology(activity, self._apologize(reference, activity.locale, lost))
             answer = _failure_answer(activity, apology)
@@ -300,12 +301,11 @@ class Pipeline:
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
         else:
-            _set_aside_what_failed(ended, user=False)
-            _blame(ended)
+            _blame(ended, turn, shown)
             _blame_inbox(ended, turn)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
-        await self._finish(held, ended, committed[0], blocked_for)
+        await self._finish(held, ended, committed[0], max(blocked_for, early.blocked_for))
         return answer
 
     async def _start_over(self, failed: Turn, ended: Turn) -> bool:
@@ -399,16 +399,24 @@ def _nobody_there(turn: Turn) -> None:
         turn.report(delivery, Status.FAILED, reason=Failure.GONE.value)
 
 
-def _blame(turn: Turn) -> None:
-    """After a proactive turn that failed: its mail is tried again, and in the end given up."""
+def _blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
+    """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
+    meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""
+    looked_at = {delivery.id for delivery in failed.mail}
+    turn.mail = [delivery for delivery in turn.mail if delivery.id in looked_at]
+    turn.mail_ids = [delivery.id for delivery in turn.mail]
     for delivery in turn.mail:
-        failed = delivery.failed_once_more()
-        if failed.attempts >= FAILED_TRIES:
-            turn.report(failed, Status.FAILED, reason=Failure.EXHAUSTED.value)
+        if delivery.id in shown:
+            continue
+        delivery = delivery.failed_once_more()
+        if delivery.attempts >= FAILED_TRIES:
+            turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
         else:
-            turn.bumped.append(failed)
-    attempts = min((delivery.attempts for delivery in turn.bumped), default=1)
-    if turn.bumped:
+            turn.bumped.append(delivery)
+    if turn.mail_left() > len(turn.bumped):
+        turn.mail_wake_at = turn.at + timedelta(seconds=0 if looked_at else FAILED_PAUSE)
+    elif turn.bumped:
+        attempts = min(delivery.attempts for delivery in turn.bumped)
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
 
 

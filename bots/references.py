@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from botbuilder.schema import Activity, ActivityEventNames, ActivityTypes
 
 from domain.clock import to_ms
+from domain.delivery import Delivery
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.reachability import Reachability
@@ -60,8 +60,16 @@ def inbound_record(turn: Turn, activity: Activity) -> None:
     removed = activity.type == ActivityTypes.installation_update and activity.action == "remove"
     if removed:
         turn.fields |= {"reach": Reachability.UNINSTALLED.value, "reach_since": str(to_ms(turn.at))}
-    elif not turn.reachable:
-        turn.fields["reach"] = Reachability.ACTIVE.value
+    elif not turn.reachable and _present(activity):
+        turn.fields |= {"reach": Reachability.ACTIVE.value, "reach_since": str(to_ms(turn.at)), "reach_detail": ""}
+
+
+def _present(activity: Activity) -> bool:
+    """Whether an activity shows that the bot is in the conversation: being taken out of it is told in activities
+    too, of more than one type."""
+    if activity.type == ActivityTypes.conversation_update:
+        return bool(activity.members_added)
+    return activity.type in _SPEAKS or activity.type == ActivityTypes.installation_update
 
 
 def spoken_to(turn: Turn) -> UserKey | None:
@@ -90,7 +98,7 @@ def proactive_activity(turn: Turn) -> Activity:
         }
     )
     activity.relates_to = reference_from_json(stored)
-    activity.value = {"deliveries": [_described(delivery.to_json()) for delivery in turn.mail]}
+    activity.value = {"deliveries": [_described(delivery) for delivery in turn.mail]}
     return activity
 
 
@@ -104,7 +112,16 @@ def outbound_frame(turn: Turn) -> Frame | None:
     return Frame({key: value for key, value in frame.items() if value is not None}, stored["serviceUrl"])
 
 
-def _described(delivery: Json) -> dict[str, Any]:
-    """What middleware may want to know of a delivery: everything but what it says."""
-    told = ("id", "mode", "category", "urgent", "notification", "job")
-    return {key: delivery[key] for key in told if key in delivery}
+def _described(delivery: Delivery) -> Json:
+    """What middleware and dialogs may want to know of a delivery: everything but what it says."""
+    told: Json = {
+        "id": delivery.id,
+        "mode": delivery.mode.value,
+        "category": delivery.category,
+        "urgent": delivery.urgent,
+    }
+    if delivery.notification is not None:
+        told["notification"] = delivery.notification
+    if delivery.job is not None:
+        told["job"] = delivery.job
+    return told

@@ -86,7 +86,7 @@ class Services:
         """Have this conversation told ``text`` after ``wait``, when the user is free; from this turn's commit on."""
         turn = turn_of(context)
         notification = Notification(
-            id=NotificationId(_derived("ntf", turn, len(turn.effects))),
+            id=NotificationId(_derived("ntf", turn, sum(isinstance(effect, Notify) for effect in turn.effects))),
             content=Content(activity={"type": "message", "text": text}),
             created_at=turn.at,
             send_at=turn.at + wait,

@@ -18,153 +18,15 @@ from domain.clock import Clock, from_ms, system_clock, to_ms
 from domain.delivery import Delivery, Status
 from domain.ids import ConversationKey, JobId
 from domain.job import Job, JobRequest, JobStatus
+from state import job_scripts as scripts
 from state import keys
-from state.store import Argument, Command, Script, Store, scripted
+from state.store import Argument, Command, Store, scripted
 from state.turns import encode_mail
 from state.work import Work
 
 UNFINISHED_TTL = 31 * keys.DAY
 """How long a job that nobody works on is kept; every sign of life starts it anew."""
 INDEX_TTL = UNFINISHED_TTL + keys.JOB_TTL
-
-_NOW = "local t = redis.call('TIME'); local now = math.floor(t[1] * 1000 + t[2] / 1000)\n"
-
-_CANCELLED = """
-local function cancelled(at, ttl)
-  redis.call('HSET', KEYS[1], 'status', 'cancelled', 'finished', at)
-  redis.call('HDEL', KEYS[1], 'lease', 'worker', 'cancel')
-  redis.call('EXPIRE', KEYS[1], ttl)
-end
-"""
-
-# KEYS job jobs | id, number, body, now, ttl -> {1 if new, status, created}
-_SUBMIT = Script(
-    """
-local new = redis.call('HSETNX', KEYS[1], 'body', ARGV[3])
-if new == 1 then
-  redis.call('HSET', KEYS[1], 'status', 'waiting', 'attempt', 1, 'created', ARGV[4])
-  redis.call('EXPIRE', KEYS[1], ARGV[5])
-  redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-  redis.call('EXPIRE', KEYS[2], ARGV[5])
-end
-return {new, redis.call('HGET', KEYS[1], 'status'), redis.call('HGET', KEYS[1], 'created')}
-"""
-)
-
-# KEYS job jobs | worker, lease in ms, now, ttl, ttl when final
-# -> {'run', field, value...}, {'busy', ms} or {'over', status}
-_START = Script(
-    _NOW
-    + _CANCELLED
-    + """
-local h = redis.call('HMGET', KEYS[1], 'status', 'cancel', 'worker', 'lease')
-if h[1] ~= 'waiting' and h[1] ~= 'running' then return {'over', h[1] or ''} end
-if h[1] == 'running' then
-  if h[3] ~= ARGV[1] and tonumber(h[4]) > now then return {'busy', tonumber(h[4]) - now} end
-  if h[2] then cancelled(ARGV[3], ARGV[5]); return {'over', 'cancelled'} end
-end
-if h[3] ~= ARGV[1] then
-  redis.call('HINCRBY', KEYS[1], 'fence', 1)
-  redis.call('HINCRBY', KEYS[1], 'starts', 1)
-  redis.call('HDEL', KEYS[1], 'progress', 'note')
-  redis.call('HSET', KEYS[1], 'status', 'running', 'worker', ARGV[1], 'started', ARGV[3],
-    'lease', string.format('%.0f', now + ARGV[2]))
-  redis.call('EXPIRE', KEYS[1], ARGV[4]); redis.call('EXPIRE', KEYS[2], ARGV[4])
-end
-local out = redis.call('HGETALL', KEYS[1])
-table.insert(out, 1, 'run')
-return out
-"""
-)
-
-# KEYS job jobs mailbox mailed
-# | fence, status, result, error, now, ttl when final, ttl of the list, delivery id, mail, ttl of mailed ids
-# -> 1, or 0 if the fence is old. What is absent is ''.
-_FINISH = Script(
-    """
-local ending = ARGV[1] .. ':' .. ARGV[2]
-local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'ended', 'cancel')
-if h[3] == ending then return 1 end
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
-local status = h[4] and 'cancelled' or ARGV[2]
-redis.call('HSET', KEYS[1], 'status', status, 'finished', ARGV[5], 'ended', ending)
-redis.call('HDEL', KEYS[1], 'lease', 'worker', 'cancel', 'error', 'note')
-if status ~= 'cancelled' then
-  if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'result', ARGV[3]) end
-  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[4]) end
-  if status == 'done' then redis.call('HSET', KEYS[1], 'progress', 1) end
-  if ARGV[8] ~= '' then
-    redis.call('HSET', KEYS[1], 'answer', 'pending')
-    if redis.call('SADD', KEYS[4], ARGV[8]) == 1 then
-      redis.call('HSET', KEYS[3], ARGV[8], ARGV[9])
-      redis.call('EXPIRE', KEYS[4], ARGV[10])
-    end
-  end
-end
-redis.call('EXPIRE', KEYS[1], ARGV[6]); redis.call('EXPIRE', KEYS[2], ARGV[7])
-return 1
-"""
-)
-
-# KEYS job | fence, attempts to add (1: it failed, 0: it was given back unharmed), error or '', now, ttl when final
-# -> 1, or 0 if the fence is old
-_AGAIN = Script(
-    _CANCELLED
-    + """
-local ending = ARGV[1] .. ':again'
-local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'ended', 'cancel')
-if h[3] == ending then return 1 end
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'status', 'waiting', 'starts', 0, 'ended', ending)
-redis.call('HINCRBY', KEYS[1], 'attempt', ARGV[2])
-redis.call('HDEL', KEYS[1], 'lease', 'worker', 'progress', 'note')
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[3]) end
-if h[4] then cancelled(ARGV[4], ARGV[5]) end
-return 1
-"""
-)
-
-# KEYS job | fence, lease in ms, ttl -> 'lost', 'cancel' or 'ok'
-_RENEW = Script(
-    _NOW
-    + """
-local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 'lost' end
-redis.call('HSET', KEYS[1], 'lease', string.format('%.0f', now + ARGV[2]))
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return h[3] and 'cancel' or 'ok'
-"""
-)
-
-# KEYS job | fence, share, note -> 1, or 0 if the fence is old
-_PROGRESS = Script(
-    """
-local h = redis.call('HMGET', KEYS[1], 'status', 'fence')
-if h[1] ~= 'running' or h[2] ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'note', ARGV[3])
-return 1
-"""
-)
-
-# KEYS job | now, ttl when final -> status, or '' if unknown
-_CANCEL = Script(
-    _NOW
-    + _CANCELLED
-    + """
-local h = redis.call('HMGET', KEYS[1], 'status', 'lease')
-if h[1] == 'waiting' or (h[1] == 'running' and tonumber(h[2]) < now) then
-  cancelled(ARGV[1], ARGV[2])
-  return 'cancelled'
-end
-if h[1] == 'running' then redis.call('HSET', KEYS[1], 'cancel', 1) end
-return h[1] or ''
-"""
-)
-
-# KEYS job | status
-_REPORT = Script(
-    "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'answer', ARGV[1]) end return 1"
-)
 
 Jobs = list[Job]
 Arguments = list[Argument]
@@ -210,7 +72,7 @@ class JobStore:
         names = [keys.job(conversation, request.id), keys.jobs(conversation)]
         body = json.dumps(request.to_json(), separators=(",", ":"))
         args: Arguments = [request.id, request.number, body, self._now(), UNFINISHED_TTL]
-        new, status, created = await self._store.call(_SUBMIT, names, args)
+        new, status, created = await self._store.call(scripts.SUBMIT, names, args)
         member = work_member(conversation, request.id)
         await self._store.sequence(
             Command(("SET", keys.job_index(request.id), conversation, "EX", INDEX_TTL)),
@@ -230,7 +92,7 @@ class JobStore:
         """
         names = [keys.job(conversation, job_id), keys.jobs(conversation)]
         args: Arguments = [worker, round(lease * 1000), self._now(), UNFINISHED_TTL, keys.JOB_TTL]
-        kind, *rest = await self._store.call(_START, names, args)
+        kind, *rest = await self._store.call(scripts.START, names, args)
         if kind == b"busy":
             return Busy(seconds=rest[0] / 1000)
         if kind == b"over":
@@ -266,7 +128,7 @@ class JobStore:
         args: Arguments = [fence, outcome.value, result or "", error or "", self._now(), keys.JOB_TTL, UNFINISHED_TTL]
         args += [answer.id, encode_mail(answer)] if answer else ["", ""]
         args.append(keys.MAIL_IDS_TTL)
-        if not await self._store.call(_FINISH, names, args):
+        if not await self._store.call(scripts.FINISH, names, args):
             return False
         if answer:
             await self._conversations.wake(conversation)
@@ -282,23 +144,25 @@ class JobStore:
 
     async def _again(self, conversation: ConversationKey, job_id: JobId, fence: int, failed: int, error: str) -> bool:
         args: Arguments = [fence, failed, error, self._now(), keys.JOB_TTL]
-        return bool(await self._store.call(_AGAIN, [keys.job(conversation, job_id)], args))
+        return bool(await self._store.call(scripts.AGAIN, [keys.job(conversation, job_id)], args))
 
     async def renew(self, held: Sequence[tuple[ConversationKey, JobId, int]], *, lease: float) -> Sequence[Hold]:
         """Keep jobs in hand for another lease; each is a conversation, an id and a fence."""
         args = (round(lease * 1000), UNFINISHED_TTL)
-        calls = (self._store.call(_RENEW, [keys.job(key, job_id)], [fence, *args]) for key, job_id, fence in held)
+        calls = (
+            self._store.call(scripts.RENEW, [keys.job(key, job_id)], [fence, *args]) for key, job_id, fence in held
+        )
         return [Hold(answer.decode()) for answer in await asyncio.gather(*calls)]
 
     async def progress(
         self, conversation: ConversationKey, job_id: JobId, fence: int, share: float, note: str = ""
     ) -> bool:
         """Record how far a run is, from 0 to 1. False if the fence is old."""
-        return bool(await self._store.call(_PROGRESS, [keys.job(conversation, job_id)], [fence, share, note]))
+        return bool(await self._store.call(scripts.PROGRESS, [keys.job(conversation, job_id)], [fence, share, note]))
 
     async def cancel(self, conversation: ConversationKey, job_id: JobId) -> JobStatus | None:
         """The status afterwards: ``running`` while a worker has yet to stop it; None for an unknown job."""
-        status = await self._store.call(_CANCEL, [keys.job(conversation, job_id)], [self._now(), keys.JOB_TTL])
+        status = await self._store.call(scripts.CANCEL, [keys.job(conversation, job_id)], [self._now(), keys.JOB_TTL])
         return JobStatus(status.decode()) if status else None
 
     async def report_answer(self, conversation: ConversationKey, job_id: JobId, status: Status | str) -> None:
@@ -308,7 +172,7 @@ class JobStore:
     @staticmethod
     def reporting_answer(conversation: ConversationKey, job_id: JobId, status: Status | str) -> Command:
         """The command of :meth:`report_answer`, to leave together with others."""
-        return scripted(_REPORT, [keys.job(conversation, job_id)], [str(status)])
+        return scripted(scripts.REPORT, [keys.job(conversation, job_id)], [str(status)])
 
     async def get(self, conversation: ConversationKey, job_id: JobId) -> Job | None:
         (job,) = await self._read([(conversation, job_id)])

@@ -176,7 +176,7 @@ def job_index(job_id: JobId) -> str:
 
 
 def recent_jobs() -> str:
-    """Sorted set: ``conversation key``, newline, ``job id``, by the time of submission in milliseconds; trimmed to ``RECENT_JOBS``."""
+    """Sorted set: ``conversation key``, newline, ``job id``, by the time of submission in milliseconds; trimmed."""
     return "aside:work:recent-jobs"
 
 

@@ -59,9 +59,8 @@ class Mail:
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
         """Put a delivery into a mailbox that has had it before."""
-        await self._store.sequence(
-            Command(("SREM", keys.mail_ids(key), delivery.id)), _put(key, delivery.id, encode_mail(delivery))
-        )
+        forget = Command(("SREM", keys.mail_ids(key), delivery.id, _withdrawal(delivery.id)))
+        await self._store.sequence(forget, _put(key, delivery.id, encode_mail(delivery)))
         await self._conversations.wake(key)
 
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
@@ -75,9 +74,14 @@ class Mail:
 
     async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId) -> None:
         """Ask the conversation to drop a delivery, wherever it is keeping it."""
-        await self._store.sequence(_put(key, f"w:{delivery_id}", encode_withdrawal(delivery_id)))
+        await self._store.sequence(_put(key, _withdrawal(delivery_id), encode_withdrawal(delivery_id)))
         await self._conversations.wake(key)
 
 
 def _put(key: ConversationKey, name: str, mail: bytes) -> Command:
     return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, MAILBOX, name, mail])
+
+
+def _withdrawal(delivery_id: DeliveryId) -> str:
+    """The name of the mail that withdraws a delivery."""
+    return f"w:{delivery_id}"

@@ -246,7 +246,8 @@ class Notifications:
     # ------------------------------------------------------------------ fan-out
 
     async def progress(self, nid: NotificationId) -> Progress | None:
-        values = await self._store.run("HMGET", keys.notification(nid), "body", "audience", "served", "after", "withdrawn")
+        names = ("body", "audience", "served", "after", "withdrawn")
+        values = await self._store.run("HMGET", keys.notification(nid), *names)
         if values[0] is None:
             return None
         audience = orjson.loads(values[1])

@@ -172,6 +172,7 @@ class Nursery:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
+        self._children: list[int] = []
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery"],
             cwd=ROOT,
@@ -188,6 +189,14 @@ class Nursery:
     ) -> None:
         self._parent.communicate()  # the end of its orders: it ends its children, and then itself
 
+    async def end_all(self) -> None:
+        """``kill -9`` for every process that still runs."""
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await until(lambda: not any(map(_lives, self._children)), within=SOON, what="the processes end")
+        self._children.clear()
+
     async def start(self, role: str = "serve", **variables: str) -> ServiceProcess:
         assert self._parent.stdin and self._parent.stdout
         log = self._folder / f"{role}-{next(self._numbers)}.log"
@@ -195,6 +204,7 @@ class Nursery:
         self._parent.stdin.write(json.dumps(order).encode() + b"\n")
         self._parent.stdin.flush()
         pid = int(self._parent.stdout.readline())
+        self._children.append(pid)
         return await ServiceProcess(pid, log, lambda: None if _lives(pid) else 0).ready()
 
 

@@ -92,13 +92,6 @@ class Chat:
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    store = Store.connect("memory://")
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 

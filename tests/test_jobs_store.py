@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import subprocess
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,12 +10,10 @@ import orjson
 import pytest
 
 from domain.delivery import Delivery, Status
-from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, DeliveryId, JobId
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode
 from state import keys
-from state.embedded import find_server
 from state.jobs import Busy, Hold, JobStore, Started, work_member
 from state.store import Store
 from state.work import Work
@@ -27,30 +21,6 @@ from state.work import Work
 K = ConversationKey("directline/c{1}")
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LEASE = 30.0
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of the tests' own."""
-    socket = tmp_path_factory.mktemp("v") / "s"
-    command = [find_server(None), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(socket.parent)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        yield f"unix://{socket}"
-        server.kill()
-
-
-@pytest.fixture(params=["memory", "valkey"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    url = "memory://" if request.param == "memory" else request.getfixturevalue("valkey")
-    store = Store.connect(url)
-    async with asyncio.timeout(20):  # the server may still be starting
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                await store.run("FLUSHALL")
-                break
-    yield store
-    await store.close()
-    await store.redis.aclose(close_connection_pool=True)
 
 
 class Clock:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from state.embedded import find_server
 from state.jobs import JobStore, Started
 from state.store import Store
 from state.work import Work
+from tests.waiting import until
 
 K = ConversationKey("directline/c1")
 J = JobId("j1")
@@ -122,20 +123,6 @@ def serving(folder: Path) -> Iterator[str]:
             server.kill()
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("v")) as url:
-        yield url
-
-
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
-    """Wait for a condition to hold, and give what it gave."""
-    async with asyncio.timeout(seconds):
-        while not (found := await condition()):  # noqa: ASYNC110 - what changes is in another process
-            await asyncio.sleep(0.02)
-    return found
-
-
 class Bench:
     """A store of jobs, workers, and what a test asks of them."""
 
@@ -217,8 +204,8 @@ async def at_bench(url: str) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def bench(valkey: str) -> AsyncIterator[Bench]:
-    async with at_bench(valkey) as bench:
+async def bench(real_url: str) -> AsyncIterator[Bench]:
+    async with at_bench(real_url) as bench:
         yield bench
 
 
@@ -412,11 +399,11 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_worker_that_is_killed_is_followed_by_another(bench: Bench, valkey: str, tmp_path: Path) -> None:
+async def test_a_worker_that_is_killed_is_followed_by_another(bench: Bench, real_url: str, tmp_path: Path) -> None:
     """A kill -9 of a worker takes its children with it, and the job is answered exactly once, by another."""
     await bench.submit("spin_once", path=str(tmp_path / "pid"))
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    alone = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER_ALONE, valkey, __name__, env=env)
+    alone = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER_ALONE, real_url, __name__, env=env)
     child = await spinning(tmp_path / "pid")
     bench.worker()
     assert (await bench.job()).status is JobStatus.RUNNING

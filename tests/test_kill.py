@@ -34,14 +34,21 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
         yield nursery
 
 
+@pytest.fixture
+async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
+    """Processes that start within a moment and do not outlive the test."""
+    yield shared_nursery
+    await shared_nursery.end_all()
+
+
 @dataclass
 class World:
-    """One store, a channel, and the processes on them."""
+    """One store, and the processes on it."""
 
     nursery: Nursery
     http: aiohttp.ClientSession
@@ -63,10 +70,6 @@ class World:
     def sender(self, process: ServiceProcess) -> Sender:
         return Sender(self.http, process.url)
 
-    async def end(self) -> None:
-        for process in self.processes:
-            await process.kill()
-
 
 class Worlds:
     def __init__(self, nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, url: str) -> None:
@@ -79,10 +82,8 @@ class Worlds:
     async def new(self) -> AsyncIterator[World]:
         async with self._places:
             world = World(*self._shared, f"{self._url}?db={next(self._databases)}", [])
-            try:
-                yield world
-            finally:
-                await world.end()
+            yield world
+            await asyncio.gather(*(process.kill() for process in world.processes))
 
 
 @pytest.fixture
@@ -165,8 +166,8 @@ async def test_what_is_to_be_shown_at_most_once_is(worlds: Worlds) -> None:
     """Where a process died with the send in hand, nobody knows what became of it, and it is not sent again."""
     expected: dict[tuple[str, int], Fate] = {
         ("before_commit", 1): ([NEWS, SEVERITY], "delivered", False),
-        ("committed", 1): ([SEVERITY], "unknown", True),
-        ("answered", 1): ([NEWS, SEVERITY], "unknown", True),
+        ("committed", 1): ([SEVERITY], "unknown", False),
+        ("answered", 1): ([NEWS, SEVERITY], "unknown", False),
         ("acknowledged", 1): ([NEWS, SEVERITY], "delivered", False),
     }
     assert await fates(worlds, list(expected), "at_most_once") == expected
@@ -332,7 +333,7 @@ class TestAProcessThatSleepsThroughItsLease:
 async def test_nothing_is_lost_when_processes_die_one_after_the_other(world: World) -> None:
     """Sixty deliveries to ten people, while three processes are killed in the middle of it: each is shown.
 
-    Twice only where the record says that it may have been, and not at all only where it was to be shown at most
+    Again only where the record says that it may have been, and not at all only where it was to be shown at most
     once and is recorded as unknown.
     """
     first = await world.starts()
@@ -359,5 +360,5 @@ async def test_nothing_is_lost_when_processes_die_one_after_the_other(world: Wor
             if text.endswith("at_most_once"):
                 assert shown == 1 or (shown == 0 and delivery["status"] == "unknown"), (text, person.name, delivery)
             else:
-                assert shown == 1 or (shown == 2 and delivery["mayBeRepeated"]), (text, person.name, delivery)
                 assert delivery["status"] == "delivered"
+                assert shown == 1 or (shown > 1 and delivery["mayBeRepeated"]), (text, person.name, shown, delivery)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -35,10 +35,16 @@ def on_one_store(tmp_path: Path, real_url: str) -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Processes that start faster, where it does not matter how they start."""
+def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
         yield nursery
+
+
+@pytest.fixture
+async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
+    """Processes that start within a moment and do not outlive the test."""
+    yield shared_nursery
+    await shared_nursery.end_all()
 
 
 # ---------------------------------------------------------------------- together
@@ -60,10 +66,10 @@ async def test_any_process_serves_any_conversation(
 
 
 async def test_two_processes_give_a_conversation_one_turn_at_a_time(
-    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+    nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str
 ) -> None:
     """What is said at both at once is answered one after the other, and every turn builds on the one before."""
-    one, two = await asyncio.gather(on_one_store.start(), on_one_store.start())
+    one, two = [await nursery.start(REDIS_URL=real_url) for _ in range(2)]
     ann = Person(http, one.url, channel)
     await ann.says("hello")
     saying = []
@@ -89,7 +95,8 @@ async def test_web_and_worker_are_processes_of_their_own(
     worker = await on_one_store.start("worker")
     assert "jobs only" in worker.log
     await until(lambda: "the largest is 97" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
-    assert await asyncio.gather(web.stop(), worker.stop()) == [0, 0]
+    assert await web.stop() == 0
+    assert await worker.stop() == 0
 
 
 # ---------------------------------------------------------------------- the end
@@ -117,10 +124,10 @@ async def test_sigterm_lets_the_running_turn_finish(
 
 
 async def test_sigterm_takes_no_new_deliveries(
-    on_one_store: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+    nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str
 ) -> None:
     """What comes in during the drain is kept for another process."""
-    process = await on_one_store.start()
+    process = await nursery.start(REDIS_URL=real_url)
     ann, bob = Person(http, process.url, channel), Person(http, process.url, channel, "bob")
     await bob.says("hello")
     gate = asyncio.Event()
@@ -132,9 +139,9 @@ async def test_sigterm_takes_no_new_deliveries(
     notification = await Sender(http, process.url).notifies(bob, "the news")
     gate.set()
     await saying
-    assert await process.ends() == 0
+    await process.ends()
     assert bob.news() == []
-    other = await on_one_store.start()
+    other = await nursery.start(REDIS_URL=real_url)
     await Sender(http, other.url).becomes(notification, "delivered")
     assert bob.news() == ["the news"]
 
@@ -155,7 +162,6 @@ async def test_sigterm_lets_the_running_job_finish(
     await worker.ends()
     assert "job done" in worker.log
     await until(lambda: "pi to 10 digits" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
-    await web.kill()
 
 
 async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
@@ -170,9 +176,8 @@ async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
     await worker.says("job started")
     await worker.stop()
     assert "a job was given back" in worker.log
-    other = await nursery.start("worker", REDIS_URL=real_url)
+    await nursery.start("worker", REDIS_URL=real_url)
     await until(lambda: "π = 3.1415926535" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
-    await asyncio.gather(web.kill(), other.kill())
 
 
 # ---------------------------------------------------------------------- the embedded store
@@ -197,7 +202,6 @@ class TestTheEmbeddedStore:
         await sender.becomes(accepted, "queued")
         assert await ann.says("high") == ["the menu for today", "see you tomorrow", COUNT]
         await sender.becomes(queued, "delivered")
-        await process.stop()
 
     async def test_another_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
         """It ends at once, with a sentence that says what to do; the first goes on, and so it does if one checks."""

@@ -368,6 +368,16 @@ async def test_mail_that_is_put_again_is_there_again(bench: Bench) -> None:
     assert [mail.id for mail in (await bench.turn("t2")).mail] == ["a"]
 
 
+async def test_what_was_put_again_can_be_withdrawn_again(bench: Bench) -> None:
+    """A withdrawal of the first time does not stand in the way of another."""
+    await bench.put("a")
+    await bench.mail.withdraw(K, DeliveryId("a"))
+    await bench.whole_turn("t1")
+    await bench.mail.put_again(K, delivery("a"))
+    await bench.mail.withdraw(K, DeliveryId("a"))
+    assert (await bench.turn("t2")).withdrawn == ["a"]
+
+
 async def test_what_a_user_said_is_kept_until_its_turn_has_committed(bench: Bench) -> None:
     """Oldest first, and not by turns of something else; an activity whose turn is over is not kept."""
     for seconds, activity_id in ((2, "second"), (1, "first")):

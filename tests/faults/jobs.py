@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 from jobs.context import JobContext
 from jobs.registry import job
+from tests.waiting import until
 
 
 @job("pi")
 async def pi(context: JobContext, text: str) -> str:
     """Ends once the file exists that ``JOB_ENDS`` names."""
-    while not os.path.exists(os.environ["JOB_ENDS"]):
-        await asyncio.sleep(0.01)
+    await until(lambda: os.path.exists(os.environ["JOB_ENDS"]), within=60)
     return f"pi to {text} digits"

@@ -53,7 +53,9 @@ def become(order: dict[str, Any]) -> NoReturn:
         os.dup2(log, 2)
         os.environ.update(order["environment"])
         if within := os.environ.get("ANSWER_WITHIN"):
-            web.messages.Messages.__init__.__kwdefaults__["answer_within"] = float(within)
+            defaults = web.messages.Messages.__init__.__kwdefaults__
+            assert defaults is not None
+            defaults["answer_within"] = float(within)
         status = app.main([order["role"]])
     finally:
         os._exit(status)

@@ -1,0 +1,19 @@
+"""``python -m soak.service``: ``python app.py`` with leases of ``SOAK_LEASE`` seconds; others take over soon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+
+import state.turns
+
+LEASE = float(os.environ["SOAK_LEASE"])
+state.turns.LEASE = timedelta(seconds=LEASE)
+
+import app  # noqa: E402 - so that it finds the shorter lease
+
+app.FANOUT_LEASE = app.JOB_LEASE = LEASE + 0.5
+
+if __name__ == "__main__":
+    sys.exit(app.main(sys.argv[1:]))

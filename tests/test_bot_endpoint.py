@@ -1,0 +1,173 @@
+"""``POST /api/messages``: every kind of activity that a channel posts, and how it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.people import Person, Sender
+from tests.serving import serving
+
+
+class TestAMessage:
+    async def test_is_answered_when_the_turn_is_over(self, ann: Person) -> None:
+        """200 without a body; by then the reply is out."""
+        status, body = await ann.posts(ann.activity(text="hello"))
+        assert (status, body) == (200, None)
+        assert ann.shows() == ["You sent: hello"]
+
+    async def test_that_comes_twice_is_processed_once(self, ann: Person) -> None:
+        """A channel that did not hear the answer posts again; it is answered 200 as before."""
+        activity = ann.activity(text="hello")
+        assert (await ann.posts(activity))[0] == 200
+        assert (await ann.posts(activity))[0] == 200
+        assert ann.shows() == ["You sent: hello"]
+
+    async def test_that_comes_twice_at_once_is_processed_once(self, ann: Person) -> None:
+        activity = ann.activity(text="hello")
+        answers = await asyncio.gather(*(ann.posts(activity) for _ in range(5)))
+        assert {status for status, _ in answers} == {200}
+        assert ann.shows() == ["You sent: hello"]
+
+    async def test_may_have_an_id_that_another_conversation_had(self, ann: Person, bob: Person) -> None:
+        activity = ann.activity(text="hello")
+        await ann.posts(activity)
+        await bob.posts(bob.activity(text="hello", id=activity["id"]))
+        assert bob.shows() == ["You sent: hello"]
+
+    async def test_without_an_id_is_processed(self, ann: Person) -> None:
+        activity = ann.activity(text="hello")
+        del activity["id"]
+        await ann.posts(activity)
+        await ann.posts(activity)
+        assert ann.shows() == ["You sent: hello"] * 2
+
+    @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+    async def test_is_json_or_refused(self, ann: Person, content_type: str) -> None:
+        """Also without any Content-Type: a problem, not a crash."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        async with ann.http.post(
+            f"{ann.bot_url}/api/messages",
+            data=b'{"type": "message"}',
+            headers=headers,
+            skip_auto_headers=["Content-Type"],
+        ) as response:
+            assert response.status == 415
+            assert response.content_type == "application/problem+json"
+
+
+class TestAConversationUpdate:
+    async def test_welcomes_who_is_new(self, ann: Person) -> None:
+        status, _ = await ann.posts(ann.activity(type="conversationUpdate", membersAdded=[{"id": "29:ann"}]))
+        assert status == 200
+        (welcome,) = ann.news()
+        assert "help" in welcome
+
+    async def test_does_not_welcome_the_bot_itself(self, ann: Person) -> None:
+        await ann.posts(ann.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}]))
+        assert ann.news() == []
+
+    async def test_says_nothing_of_who_left(self, ann: Person) -> None:
+        await ann.posts(ann.activity(type="conversationUpdate", membersRemoved=[{"id": "29:ann"}]))
+        assert ann.news() == []
+
+
+class TestOtherActivities:
+    @pytest.mark.parametrize(
+        "activity",
+        [
+            {"type": "installationUpdate", "action": "add"},
+            {"type": "typing"},
+            {"type": "messageReaction", "reactionsAdded": [{"type": "like"}]},
+            {"type": "endOfConversation"},
+            {"type": "messageUpdate", "text": "hello"},
+            {"type": "somethingNew", "text": "hello"},
+        ],
+        ids=lambda activity: activity["type"],
+    )
+    async def test_are_taken_without_a_word(self, ann: Person, activity: dict[str, object]) -> None:
+        status, body = await ann.posts(ann.activity(**activity))
+        assert (status, body) == (200, None)
+        assert ann.channel.requests == []
+
+    async def test_do_not_disturb_a_form(self, ann: Person) -> None:
+        (question,) = await ann.says("report")
+        for kind in ("typing", "messageReaction", "event", "conversationUpdate"):
+            await ann.posts(ann.activity(type=kind))
+        assert ann.news() == []
+        assert await ann.says("high") == ["How many people are affected?"]
+        assert question.startswith("How severe")
+
+
+class TestAnInvoke:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.various:Invoked")
+
+    async def test_is_answered_by_the_dialog_that_waits(self, ann: Person) -> None:
+        """Its answer is the response: status and body as the dialog gave them, and nothing goes to the channel."""
+        await ann.says("hi")
+        before = len(ann.channel.requests)
+        status, body = await ann.posts(ann.activity(type="invoke", name="task/fetch", value={"title": "Details"}))
+        assert status == 200
+        assert body == {"task": {"type": "continue", "value": {"title": "Details"}}}
+        assert len(ann.channel.requests) == before
+
+    async def test_that_nobody_knows_is_not_implemented(self, ann: Person) -> None:
+        assert (await ann.posts(ann.activity(type="invoke", name="unheard/of")))[0] == 501
+        await ann.says("hi")
+        assert (await ann.posts(ann.activity(type="invoke", name="unheard/of")))[0] == 501
+
+    async def test_does_not_begin_the_root_dialog(self, ann: Person) -> None:
+        await ann.posts(ann.activity(type="invoke", name="task/fetch", value={"title": "Details"}))
+        assert ann.shows() == []
+
+    async def test_that_fails_says_so_without_the_reason(self, ann: Person) -> None:
+        await ann.says("hi")
+        status, body = await ann.posts(ann.activity(type="invoke", name="break"))
+        assert status == 500
+        assert "secret" not in str(body)
+        assert "secret" not in str(ann.channel.requests)
+
+
+class TestRepliesInTheBody:
+    """``deliveryMode: expectReplies``."""
+
+    async def test_are_all_there_and_nothing_is_sent(self, ann: Person) -> None:
+        status, body = await ann.posts(ann.activity(text="hello", deliveryMode="expectReplies"))
+        assert status == 200
+        assert body is not None
+        assert [activity["text"] for activity in body["activities"]] == ["You sent: hello"]
+        assert ann.channel.requests == []
+
+    async def test_include_what_was_queued(self, ann: Person, sender: Sender) -> None:
+        """In its place, before the reply; and it counts as delivered."""
+        await ann.says("hello")
+        ann.news()
+        notification = await sender.notifies(ann, "the menu", mode="queue")
+        await sender.becomes(notification, "queued")
+        _, body = await ann.posts(ann.activity(text="thanks", deliveryMode="expectReplies"))
+        assert body is not None
+        assert [activity["text"] for activity in body["activities"]] == ["the menu", "You sent: thanks"]
+        assert (await sender.becomes(notification, "delivered"))["reason"] == "in_response"
+        assert ann.news() == []
+
+    async def test_may_be_none(self, ann: Person) -> None:
+        status, body = await ann.posts(ann.activity(type="typing", deliveryMode="expectReplies"))
+        assert status == 200
+        assert body == {"activities": []}
+
+    async def test_are_kept_apart_from_what_comes_later(self, ann: Person, sender: Sender) -> None:
+        """A notification is sent to the channel, however the last message wanted its replies."""
+        await ann.posts(ann.activity(text="hello", deliveryMode="expectReplies"))
+        await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
+        assert ann.shows() == ["news"]
+
+
+class TestAQuestionAskedInTheBody:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.asking:InPassing")
+
+    async def test_is_asked_again_after_an_interjection(self, ann: Person, sender: Sender) -> None:
+        """A question that went out in a response is a question like any other."""
+        await ann.posts(ann.activity(text="hi", deliveryMode="expectReplies"))
+        await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
+        assert ann.news() == ["news", "What is your name?"]

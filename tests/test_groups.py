@@ -1,0 +1,107 @@
+"""Conversations of several people: one conversation, one turn at a time, and each person's own things."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.people import Person, Sender
+from tests.serving import serving
+
+THREAD = "19:general@thread.tacv2;messageid=1"
+
+
+def in_group(person: Person, conversation: str = THREAD) -> Person:
+    there = person.elsewhere(conversation)
+    there.extra = {"conversation": {"id": conversation, "conversationType": "channel", "tenantId": "tenant-1"}}
+    return there
+
+
+@pytest.fixture
+def annie(ann: Person) -> Person:
+    """Ann in the group."""
+    return in_group(ann)
+
+
+@pytest.fixture
+def bobby(bob: Person) -> Person:
+    """Bob in the group."""
+    return in_group(bob)
+
+
+class TestAGroup:
+    async def test_is_one_conversation_whoever_speaks(self, annie: Person, bobby: Person, sender: Sender) -> None:
+        await annie.says("hello")
+        await bobby.says("hello")
+        _, body = await sender.gets("/api/conversations")
+        (known,) = body["conversations"]
+        assert known["key"] == f"msteams/{THREAD}"
+        assert known["conversationType"] == "channel"
+
+    async def test_is_reached_through_each_of_its_people(
+        self, annie: Person, bobby: Person, bob: Person, sender: Sender
+    ) -> None:
+        """A user's conversations are those in which the user was heard, the group among them."""
+        await annie.says("hello")
+        await bobby.says("hello")
+        await bob.says("hello")
+        for user, recipients in (("29:ann", 1), ("29:bob", 2)):
+            _, accepted = await sender.posts({"to": {"user": user}, "text": "news", "dryRun": True})
+            assert accepted["recipients"] == recipients
+
+    async def test_is_told_a_notification_once(self, annie: Person, bobby: Person, sender: Sender) -> None:
+        await annie.says("hello")
+        await bobby.says("hello")
+        await sender.becomes(await sender.notifies(annie, "news", mode="interject"), "delivered")
+        assert annie.shows() == ["You sent: hello", "You sent: hello", "news"]
+
+    async def test_has_threads_that_are_conversations_of_their_own(self, ann: Person, sender: Sender) -> None:
+        """A form in one thread keeps nobody busy in another."""
+        one, two = in_group(ann, f"{THREAD}0"), in_group(ann, f"{THREAD}1")
+        await one.says("report")
+        await two.says("hello")
+        await sender.becomes(await sender.notifies(two, "news", mode="resume"), "delivered")
+        await sender.becomes(await sender.notifies(one, "news", mode="resume"), "held")
+
+    async def test_may_have_nobody_who_spoke(self, annie: Person, sender: Sender) -> None:
+        """A bot that was added to a channel can speak there first, though there is no user to know."""
+        activity = annie.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}])
+        del activity["from"]
+        assert (await annie.posts(activity))[0] == 200
+        await sender.becomes(await sender.notifies(annie, "news", mode="interject"), "delivered")
+        assert annie.news() == ["news"]
+        assert (await sender.conversation(annie))["user"] is None
+
+
+class TestAMention:
+    """In a channel, people call the bot by its name; what they want is the rest."""
+
+    MENTION = "<at>Aside</at>"
+
+    def mention(self, text: str, mentioned: str = "28:bot") -> dict[str, object]:
+        entity = {"type": "mention", "text": self.MENTION, "mentioned": {"id": mentioned, "name": "Aside"}}
+        return {"text": f"{self.MENTION} {text}", "entities": [entity]}
+
+    async def test_is_no_part_of_a_command(self, annie: Person) -> None:
+        assert await annie.says(**self.mention("jobs")) == [  # type: ignore[arg-type]
+            "You have no jobs. Start one with `compute factor 600851475143`."
+        ]
+
+    async def test_is_no_part_of_an_answer(self, annie: Person) -> None:
+        await annie.says(**self.mention("report"))  # type: ignore[arg-type]
+        assert await annie.says(**self.mention("high")) == ["How many people are affected?"]  # type: ignore[arg-type]
+        assert await annie.says(**self.mention("cancel")) == [  # type: ignore[arg-type]
+            "All right, I dropped the form."
+        ]
+
+
+class TestTheStateOfAGroup:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Counting")
+
+    async def test_is_shared_and_that_of_each_person_is_not(self, annie: Person, bobby: Person, bob: Person) -> None:
+        """Counted here, and for each person everywhere."""
+        assert await annie.says("hi") == ["count 1 1"]
+        await bobby.says("hi")
+        assert annie.shows()[-1] == "count 2 1"
+        assert await bob.says("hi") == ["count 1 2"]
+        await annie.says("hi")
+        assert annie.shows()[-1] == "count 3 2"
