@@ -69,6 +69,7 @@ from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
 from state.work import Claim, Work
 from web.application import create_application
+from web.metrics import Metrics
 from web.services import WebServices
 
 log = logging.getLogger("aside.app")
@@ -131,6 +132,7 @@ class Service:
         self._working: asyncio.Task[None] | None = None
         self._web: Any = None
         self._pages: DirectLine | None = None
+        self.metrics = Metrics()
 
     # ------------------------------------------------------------------ life
 
@@ -221,6 +223,7 @@ class Service:
         clients = SdkClients(sdk, self.service_urls, credentials)
         self.authentication = ChannelAuthentication(
             app_id=settings.microsoft_app_id,
+            development=settings.development,
             issuer=cloud.issuer,
             signing_keys=SigningKeys(self.http, cloud.metadata_url),
             sdk=sdk,
@@ -256,6 +259,7 @@ class Service:
             apologize=apology,
             app_id=settings.microsoft_app_id,
             flush_after=settings.flush_after,
+            ended=self.metrics.turn_ended,
             clock=self.clock,
         )
 
@@ -331,6 +335,7 @@ class Service:
                     answer_to=lambda job: answer_to(job, job_answer, self.clock()),
                     clock=self.clock,
                 ),
+                metrics=self.metrics,
                 works={"conversations": self.work, "fanout": self.fanout_work, "jobs": self.job_work},
             )
         )

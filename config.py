@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from domain.errors import AsideError
+from state import store_url
 
 SCOPES = frozenset({"notify", "read", "admin"})
 KEY_LENGTH = 16
@@ -100,13 +101,18 @@ def _http_url(value: str) -> str:
     return value
 
 
+_ONE_SERVER = ("redis", "rediss", "unix", "memory")
+
+
 def _redis_url(value: str) -> str:
     """Checked without repeating it, as it may hold a password."""
     scheme, separator, _ = value.partition("://")
-    if scheme in ("redis+sentinel", "redis+cluster"):
-        raise ValueError(f"this version does not serve {scheme}:// yet; use a single server with redis:// or rediss://")
-    if not separator or scheme not in ("redis", "rediss", "unix", "memory"):
-        raise ValueError("its scheme is not known; use redis://, rediss://, unix:// or memory://")
+    if not separator or scheme not in (*_ONE_SERVER, "redis+sentinel", "redis+cluster", "rediss+cluster"):
+        raise ValueError(
+            "its scheme is not known; use redis://, rediss://, unix://, redis+sentinel://, redis+cluster:// or memory://"
+        )
+    if store_url.parse(value) is not None:
+        return value
     try:
         parts = urlsplit(value)
         _ = parts.port

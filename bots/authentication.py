@@ -76,16 +76,27 @@ class SigningKeys:
 
 
 class ChannelAuthentication:
-    """``app_id`` empty: everybody is let in, as in the SDK's samples (development only)."""
+    """``development``: without an app id everybody is let in, as in the SDK's samples; elsewhere nobody is."""
 
-    def __init__(self, *, app_id: str, issuer: str, signing_keys: SigningKeys, sdk: BotFrameworkAuthentication) -> None:
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        development: bool,
+        issuer: str,
+        signing_keys: SigningKeys,
+        sdk: BotFrameworkAuthentication,
+    ) -> None:
         self._app_id = app_id
+        self._development = development
         self._issuer = issuer
         self._signing_keys = signing_keys
         self._sdk = sdk
 
     async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity:
         """The identity behind an Authorization header. Raises :class:`Unauthenticated`."""
+        if not self._app_id and not self._development:
+            raise Unauthenticated("no app id is configured, so no channel can be told from anybody else")
         if not self._app_id:
             return ClaimsIdentity({}, True)
         scheme, _, token = (header or "").partition(" ")

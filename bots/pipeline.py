@@ -71,7 +71,7 @@ class _Held:
 
 class Pipeline:
     """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
-    whether what the bot knew of the conversation is lost."""
+    whether what the bot knew of the conversation is lost. ``ended`` is told each turn's kind and outcome."""
 
     def __init__(
         self,
@@ -86,8 +86,10 @@ class Pipeline:
         apologize: Callable[[str, str | None, bool], str],
         app_id: str,
         flush_after: timedelta,
+        ended: Callable[[str, str], None],
         clock: Clock,
     ) -> None:
+        self._ended = ended
         self._clock = clock
         self._mail = mail
         self._turns = turns
@@ -119,6 +121,7 @@ class Pipeline:
                 claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
                 if not isinstance(begun, Begun):
                     await self._work.wake(key)  # whatever else it was in hand for is still to be done
+                    self._ended("user", "duplicate")
                     return Duplicate()
                 held = _Held(key=key, token=token, claim=claim)
                 earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
@@ -234,10 +237,13 @@ class Pipeline:
                 if not isinstance(committed, UserStateChanged):
                     reached("committed")
                     entries, _ = committed
+                    self._ended("proactive" if activity is None else "user", "committed")
                     await self._finish(held, turn, entries, max(blocked_for, early.blocked_for))
                     return answer
+                if turn.sent_early:
+                    break  # what the user has read cannot be said again
                 begun = await self._again(begin)
-            overtaken = RuntimeError("the user's state was changed by other turns again and again")
+            overtaken = RuntimeError("the user's state was changed by other conversations meanwhile")
             return await self._failed(held, begin, early, activity, overtaken, blocked_for)
 
     async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
@@ -284,6 +290,7 @@ class Pipeline:
         answer, turn = None, early.turn
         reference = held.token.removeprefix("trn_")[-8:]
         ids = {"conversation": held.key, "reference": reference, "sent_early": len(turn.sent_early)}
+        self._ended("proactive" if activity is None else "user", "failed")
         log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
         ended = (await self._again(begin)).turn
         shown = early.carry_over(ended)

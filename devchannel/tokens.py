@@ -12,7 +12,7 @@ import jwt
 
 from domain.clock import Clock, system_clock
 from state import keys
-from state.store import Script, Store
+from state.store import Argument, Script, Store
 
 TOKEN_SECONDS = keys.DAY
 """A token's lifetime; clients refresh theirs every quarter of an hour."""
@@ -72,6 +72,6 @@ class Tokens:
         return Grant(conversation_id=claims["conv"], user_id=claims.get("user", ""))
 
     async def _key(self) -> bytes:
-        fresh = [secrets.token_hex(32), keys.DIRECT_LINE_KEY_TTL]
+        fresh: list[Argument] = [secrets.token_hex(32), keys.DIRECT_LINE_KEY_TTL]
         stored = await self._store.call(_SIGNING_KEY, [keys.direct_line_key()], fresh)
         return bytes.fromhex(stored.decode())

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import orjson
 from botbuilder.core import TurnContext
-from botbuilder.schema import DeliveryModes
+from botbuilder.schema import ActivityTypes, DeliveryModes
 
 from dialogs.host import DialogHost, Stack
 from dialogs.presentation import OPEN_FIELD, digest, in_digest_order, present
@@ -20,7 +20,7 @@ from domain.delivery import Delivery, Failure, Status
 from domain.ids import NotificationId
 from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
-from state.activities import activity_from_json
+from state.activities import activity_from_json, to_json
 from state.turn import Turn, turn_of
 
 log = logging.getLogger("aside.delivering")
@@ -89,8 +89,8 @@ class Delivering:
         stack = await self._host.stack(context)
         if not stack.waiting or stack.can_ask_again:
             turn.state.own.pop("question", None)
-        elif turn.last_said is not None:
-            turn.state.own["question"] = turn.last_said
+        elif (said := turn.last_said or _last_in_body(context)) is not None:
+            turn.state.own["question"] = said
         _describe(turn, stack)
         turn.wake_at = self._next_look(turn, stack)
 
@@ -271,6 +271,12 @@ def _why_not_sent(context: TurnContext) -> str | None:
     if context.activity.delivery_mode == DeliveryModes.expect_replies:
         return "in_response"
     return "handled_by_dialog"
+
+
+def _last_in_body(context: TurnContext) -> Json | None:
+    """The last message of a turn whose replies go out in the response (``expectReplies``)."""
+    messages = [reply for reply in context.buffered_reply_activities if reply.type == ActivityTypes.message]
+    return to_json(messages[-1]) if messages else None
 
 
 def _offered(delivery: Delivery, content: Content) -> Json:

@@ -20,7 +20,9 @@ _COMPUTE = {
     "pi": ("pi", re.compile(r"\d+")),
     "primes": ("primes", re.compile(r"\d+")),
 }
-_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "day": 86400}
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+_UNITS = dict.fromkeys(("s", "sec", "second"), "second") | dict.fromkeys(("m", "min", "minute"), "minute")
+_UNITS |= dict.fromkeys(("h", "hour"), "hour") | dict.fromkeys(("d", "day"), "day")
 _REMIND = re.compile(r"remind me in (\d+) ?([a-z]+?)s? (?:to |that |of )?(.+)", re.IGNORECASE | re.DOTALL)
 _LONGEST_REMINDER = timedelta(days=30)
 
@@ -50,7 +52,7 @@ class MainDialog(ComponentDialog):
 
     async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
         context = inner_dc.context
-        text = (context.activity.text or "").strip()
+        text = _heard(context.activity)
         if text.lower() == "report":
             return await inner_dc.begin_dialog("report")
         for name, command in self._commands:
@@ -63,7 +65,7 @@ class MainDialog(ComponentDialog):
 
     async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
         activity = inner_dc.context.activity
-        if activity.type == ActivityTypes.message and (activity.text or "").strip().lower() == "cancel":
+        if activity.type == ActivityTypes.message and _heard(activity).lower() == "cancel":
             await inner_dc.context.send_activity(say("form_left", activity.locale))
             return await inner_dc.cancel_all_dialogs()
         return await inner_dc.continue_dialog()
@@ -121,12 +123,13 @@ class MainDialog(ComponentDialog):
         if found is None or found[2].lower() not in _UNITS:
             await context.send_activity(say("reminder_how", locale))
             return
-        seconds = int(found[1][:12]) * _UNITS[found[2].lower()]
+        unit = _UNITS[found[2].lower()]
+        seconds = int(found[1][:12]) * _SECONDS[unit]
         if not 1 <= seconds <= _LONGEST_REMINDER.total_seconds():
             await context.send_activity(say("reminder_range", locale))
             return
         self._services.remind(context, say("reminder", locale, text=found[3]), timedelta(seconds=seconds))
-        wait = f"{found[1]} {found[2]}{'' if found[1] == '1' else 's'}"
+        wait = f"{found[1]} {unit}{'' if found[1] == '1' else 's'}"
         await context.send_activity(say("reminder_set", locale, wait=wait, text=found[3]))
 
     async def _inbox(self, context: TurnContext, _: str) -> None:
@@ -145,6 +148,19 @@ class MainDialog(ComponentDialog):
 
     async def _nothing_to_cancel(self, context: TurnContext, _: str) -> None:
         await context.send_activity(say("nothing_to_cancel", context.activity.locale))
+
+
+def _heard(activity: Activity) -> str:
+    """What was said, for the prompts too, without the mention by which the bot is called in a group."""
+    if activity.text is None:
+        return ""
+    text = activity.text
+    bot = activity.recipient.id if activity.recipient else None
+    for mention in (entity.additional_properties for entity in activity.entities or () if entity.type == "mention"):
+        if (mention.get("mentioned") or {}).get("id") == bot:
+            text = text.replace(mention.get("text") or "", "", 1)
+    activity.text = text.strip()
+    return str(activity.text)
 
 
 def _line(job: Job, locale: str | None) -> str:

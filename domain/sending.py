@@ -10,7 +10,7 @@ from domain.delivery import Failure
 from domain.notification import Guarantee
 
 TRIES = 8
-"""Attempts of a send before it is given up: with the pauses below, over about four minutes."""
+"""Attempts of a send before it is given up: with the pauses below, over about two minutes."""
 PATIENCE = 3
 """Attempts when the channel says that the conversation is not there: such answers come and go."""
 FIRST_PAUSE = 1.0

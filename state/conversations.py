@@ -70,7 +70,7 @@ class Conversations:
         return commands
 
     async def exist(self, wanted: Sequence[ConversationKey]) -> list[bool]:
-        answers = await self._store.sequence(
+        answers = await self._store.together(
             *(Command(("HEXISTS", keys.conversation(key), "record")) for key in wanted)
         )
         return [bool(answer) for answer in answers]
@@ -111,7 +111,7 @@ class Conversations:
 
     async def get_many(self, wanted: Sequence[ConversationKey]) -> list[Known | None]:
         """What is known of each, None for an unknown one."""
-        answers = await self._store.sequence(*(command for key in wanted for command in _reads(key)))
+        answers = await self._store.together(*(command for key in wanted for command in _reads(key)))
         rows = [answers[i : i + 4] for i in range(0, len(answers), 4)]
         return [_known(key, *row) for key, row in zip(wanted, rows, strict=True)]
 

@@ -68,7 +68,7 @@ class DeadLetters:
         await self._store.run("ZREMRANGEBYSCORE", keys.dead_letters(), "-inf", to_ms(too_old))
         members = await self._store.run("ZREVRANGE", keys.dead_letters(), start, start + limit - 1)
         ids = [DeliveryId(member.decode()) for member in members]
-        bodies = await self._store.sequence(*(Command(("GET", keys.dead_letter(letter))) for letter in ids))
+        bodies = await self._store.together(*(Command(("GET", keys.dead_letter(letter))) for letter in ids))
         letters = [_letter(letter, body) for letter, body in zip(ids, bodies, strict=True)]
         return [letter for letter in letters if letter is not None], (start + limit if len(ids) == limit else None)
 

@@ -226,7 +226,7 @@ class JobStore:
         return [job for job in found if job is not None]
 
     async def _read(self, wanted: Sequence[tuple[ConversationKey, JobId]]) -> Sequence[Job | None]:
-        replies = await self._store.sequence(*(Command(("HGETALL", keys.job(key, job_id))) for key, job_id in wanted))
+        replies = await self._store.together(*(Command(("HGETALL", keys.job(key, job_id))) for key, job_id in wanted))
         return [_job(key, _fields(reply)) if reply else None for (key, _), reply in zip(wanted, replies, strict=True)]
 
     def _now(self) -> int:

@@ -49,8 +49,8 @@ def _tag(name: str) -> str:
 
 
 def conversation(key: ConversationKey) -> str:
-    """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), the outbox's
-    ``blocked`` and ``doubt``, and what the API shows of it."""
+    """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), the outbox's ``blocked`` and
+    ``doubt``, on a cluster ``confirm`` and ``refused`` (``state.prepared``), and what the API shows of it."""
     return f"aside:{_tag(key)}:c"
 
 
@@ -95,7 +95,7 @@ def jobs(key: ConversationKey) -> str:
 
 
 def user(key: UserKey) -> str:
-    """Hash: ``state``, ``version``."""
+    """Hash: ``state``, ``version``; on a cluster ``pending``, ``pending_in``, ``pending_state``."""
     return f"aside:{_tag(key)}:u"
 
 

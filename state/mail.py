@@ -14,7 +14,8 @@ from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
 from state.work import Work
 
 MAILBOX = 1000
-"""Mail that a mailbox holds at most; only a conversation whose turns fail or cannot begin comes near it."""
+"""Mail that a mailbox holds at most; only a conversation whose turns fail or cannot begin comes near it. There is
+always room for what one person asks for: to withdraw a delivery, or to replay one."""
 
 # KEYS mailbox ids | ttl, size, id, mail -> 1 put now or lately | 0 the mailbox is full
 _PUT = Script(
@@ -53,14 +54,14 @@ class Mail:
         """
         if not mail:
             return []
-        put = await self._store.sequence(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
+        put = await self._store.together(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
         await self._conversations.wake(*{key: None for key, _ in mail})
         return [entry for entry, accepted in zip(mail, put, strict=True) if not accepted]
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
         """Put a delivery into a mailbox that has had it before."""
         forget = Command(("SREM", keys.mail_ids(key), delivery.id, _withdrawal(delivery.id)))
-        await self._store.sequence(forget, _put(key, delivery.id, encode_mail(delivery)))
+        await self._store.sequence(forget, _put(key, delivery.id, encode_mail(delivery), size=2 * MAILBOX))
         await self._conversations.wake(key)
 
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
@@ -74,12 +75,13 @@ class Mail:
 
     async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId) -> None:
         """Ask the conversation to drop a delivery, wherever it is keeping it."""
-        await self._store.sequence(_put(key, _withdrawal(delivery_id), encode_withdrawal(delivery_id)))
+        mail = encode_withdrawal(delivery_id)
+        await self._store.sequence(_put(key, _withdrawal(delivery_id), mail, size=2 * MAILBOX))
         await self._conversations.wake(key)
 
 
-def _put(key: ConversationKey, name: str, mail: bytes) -> Command:
-    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, MAILBOX, name, mail])
+def _put(key: ConversationKey, name: str, mail: bytes, *, size: int = MAILBOX) -> Command:
+    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, size, name, mail])
 
 
 def _withdrawal(delivery_id: DeliveryId) -> str:

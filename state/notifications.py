@@ -361,7 +361,7 @@ class Notifications:
         """Newest first, from rank ``before``; and the rank at which the next page starts, None at the end."""
         start = before or 0
         members = await self._store.run("ZREVRANGE", keys.notifications(), start, start + limit - 1)
-        rows = await self._store.sequence(
+        rows = await self._store.together(
             *(Command(("HGETALL", keys.notification(NotificationId(member.decode())))) for member in members)
         )
         gone = [member for member, row in zip(members, rows, strict=True) if not row]

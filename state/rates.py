@@ -47,7 +47,7 @@ class Rates:
         if self._per_tenant:
             arguments = [keys.RATE_TTL, int(not answer), *self._per_tenant]
             commands.append(scripted(_RESERVE, [keys.tenant_rate(tenant)], arguments))
-        return max(await self._store.sequence(*commands), default=0) / 1000
+        return max(await self._store.together(*commands), default=0) / 1000
 
 
 def _cells(limits: Limits) -> list[float]:

@@ -3,6 +3,9 @@
 Calls that are made while a round trip is under way leave together in the next one. Everything that
 is called this way can be repeated without harm (scripts recognise what they have done already), so a
 call whose connection broke is tried again before it fails.
+
+On a cluster the calls to each node share round trips of their own. A sequence whose keys are in several slots keeps
+its order: it goes on to the next slot when the one before has answered, and stops where the store refuses.
 """
 
 from __future__ import annotations
@@ -10,25 +13,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from domain.errors import StoreUnavailable
+from state.clients import Client, client_of, close
+from state.cluster import Cluster
 
 log = logging.getLogger("aside.store")
 
@@ -38,12 +45,13 @@ ROUND_TRIPS = 4
 """Round trips under way at once."""
 TRIES = 4
 """Attempts of a round trip whose connection breaks, 50 ms, 100 ms and 200 ms apart."""
-CONNECTIONS = 32
 BLOCK_SECONDS = 2
 """Blocking reads return at least this often: the client's socket time-out is 5 s."""
 
 _CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, ConnectionError, TimeoutError)
-_REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError)
+READ_ERRORS = (RedisError, RedisClusterException, OSError)
+"""What a blocking read on ``Store.redis`` may raise while the store cannot be reached."""
+_REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAgainError)
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
@@ -96,58 +104,21 @@ class _Group:
             self.future.set_result(mine)
 
 
-class Store:
-    """Typed modules in this package are written on top of :meth:`call` and :meth:`run`."""
+class _Lane:
+    """Calls that share round trips: to the one server, or to one node of a cluster."""
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
-        self.round_trips = 0
+    def __init__(self, send: Callable[[list[tuple[Argument, ...]]], Awaitable[list[Any]]]) -> None:
+        self._send = send
         self._queue: list[_Group] = []
-        self._flushes: set[asyncio.Task[None]] = set()
+        self.flushes: set[asyncio.Task[None]] = set()
 
-    @classmethod
-    def connect(cls, url: str) -> Store:
-        """A store at ``redis://``, ``rediss://`` or ``unix://``; ``memory://`` for one that ends with the process.
-
-        Connects on first use.
-        """
-        if url.startswith("memory://"):
-            from fakeredis import FakeAsyncRedis, FakeServer
-
-            return cls(FakeAsyncRedis(server=FakeServer(), protocol=2))
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=10,
-            socket_timeout=5,
-            socket_connect_timeout=5,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-        return cls(Redis(connection_pool=pool))
-
-    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
-        """Run a script that may be repeated. Raises :class:`StoreUnavailable`."""
-        return (await self._submit([scripted(script, keys, args)]))[0]
-
-    async def run(self, *command: Argument) -> Any:
-        """Run a command that may be repeated. Raises :class:`StoreUnavailable`."""
-        return (await self._submit([Command(command)]))[0]
-
-    async def sequence(self, *commands: Command) -> list[Any]:
-        """Run commands that may be repeated one after the other in a single round trip.
-
-        Each runs whatever became of those before it; the first error is raised once all have run.
-        """
-        return await self._submit(list(commands)) if commands else []
-
-    def _submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
+    def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Group(commands, future))
-        if len(self._flushes) < ROUND_TRIPS:
+        if len(self.flushes) < ROUND_TRIPS:
             flush = asyncio.create_task(self._flush(), name="store-flush")
-            self._flushes.add(flush)
-            flush.add_done_callback(self._flushes.discard)
+            self.flushes.add(flush)
+            flush.add_done_callback(self.flushes.discard)
         return future
 
     async def _flush(self) -> None:
@@ -195,8 +166,77 @@ class Store:
             results[first:] = await self._send([command.with_source() for command in again])
         return results
 
+
+class Store:
+    """Typed modules in this package are written on top of :meth:`call` and :meth:`run`."""
+
+    def __init__(self, redis: Client) -> None:
+        self.redis = redis
+        self.round_trips = 0
+        self._cluster = Cluster(redis) if isinstance(redis, RedisCluster) else None
+        self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send))
+
+    @classmethod
+    def connect(cls, url: str) -> Store:
+        """A store at ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``;
+        ``memory://`` for one that ends with the process.
+
+        Connects on first use.
+        """
+        return cls(client_of(url))
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys with different hash tags may live on different servers."""
+        return self._cluster is not None
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+        """Run a script that may be repeated. Raises :class:`StoreUnavailable`."""
+        return (await self._submit([scripted(script, keys, args)]))[0]
+
+    async def run(self, *command: Argument) -> Any:
+        """Run a command that may be repeated. Raises :class:`StoreUnavailable`."""
+        return (await self._submit([Command(command)]))[0]
+
+    async def sequence(self, *commands: Command) -> list[Any]:
+        """Run commands that may be repeated one after the other in a single round trip.
+
+        Each runs whatever became of those before it; the first error is raised once all have run.
+        """
+        return await self._submit(list(commands)) if commands else []
+
+    async def together(self, *commands: Command) -> list[Any]:
+        """Run commands that may be repeated, in any order, in a single round trip (to each node of a cluster)."""
+        if self._cluster is None:
+            return await self.sequence(*commands)
+        answers = await asyncio.gather(*(self._submit([command]) for command in commands))
+        return [answer for (answer,) in answers]
+
+    def _submit(self, commands: list[Command]) -> Awaitable[list[Any]]:
+        if self._cluster is None:
+            return self._lanes[""].submit(commands)
+        return self._in_order(self._cluster, commands)
+
+    async def _in_order(self, cluster: Cluster, commands: list[Command]) -> list[Any]:
+        results: list[Any] = []
+        failed: Exception | None = None
+        for _, run in groupby(commands, key=lambda command: cluster.slot(command.parts)):
+            of_one_slot = list(run)
+            try:
+                results += await self._lanes[cluster.node(of_one_slot[0].parts)].submit(of_one_slot)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return results
+
     async def _send(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
         self.round_trips += 1
+        if self._cluster is not None:
+            return await self._cluster.send(commands)
+        assert not isinstance(self.redis, RedisCluster)
         if len(commands) == 1:
             try:
                 return [await self.redis.execute_command(*commands[0])]
@@ -214,10 +254,17 @@ class Store:
         return list(results)
 
     async def ready(self) -> None:
-        """Raises :class:`StoreUnavailable` unless the store answers."""
-        await self.run("PING")
+        """Raises :class:`StoreUnavailable` unless the store answers: each primary of a cluster."""
+        if self._cluster is None:
+            await self.run("PING")
+            return
+        try:
+            await self._cluster.ping()
+        except READ_ERRORS as error:
+            raise StoreUnavailable(f"The store cannot be reached: {type(error).__name__}") from error
 
     async def close(self) -> None:
-        if self._flushes:
-            await asyncio.wait(self._flushes, timeout=5)
-        await self.redis.aclose(close_connection_pool=True)
+        flushes = [flush for lane in self._lanes.values() for flush in lane.flushes]
+        if flushes:
+            await asyncio.wait(flushes, timeout=5)
+        await close(self.redis)

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
 
 from domain.clock import Clock, from_ms, system_clock, to_iso, to_ms
 from domain.errors import AsideError
 from state import keys
-from state.store import BLOCK_SECONDS, Argument, Command, Script, Store, scripted
+from state.store import BLOCK_SECONDS, READ_ERRORS, Argument, Command, Script, Store, scripted
 
 ActivityJson = dict[str, Any]
 
@@ -190,7 +189,7 @@ class Transcripts:
         while True:
             try:
                 heard: Any = await self._store.redis.xread({keys.transcripts_bell(): last}, block=BLOCK_SECONDS * 1000)
-            except (RedisError, OSError):
+            except READ_ERRORS:
                 await asyncio.sleep(BLOCK_SECONDS / 4)
                 continue
             for _, entries in heard or ():

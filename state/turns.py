@@ -1,11 +1,13 @@
 """Turns in the store: one at a time per conversation, read once, committed once.
 
 The lock is a lease with a token, kept in the conversation's own hash so that the script that commits can
-check it. A turn whose token is no longer there has lost its lease: it commits nothing.
+check it. A turn whose token is no longer there has lost its lease: it commits nothing. The script writes the user's
+state too; on a cluster, where that is in another slot, it decides over a write that was prepared (``state.prepared``).
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +19,16 @@ import orjson
 from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Delivery
 from domain.effect import Effect, effect_from_json, effect_to_json
-from domain.errors import LeaseLost, NewerState
+from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
+from state.prepared import PreparedWrites, Write
 from state.store import Argument, Command, Script, Store, scripted
 from state.turn import Document, Kept, Turn
+
+log = logging.getLogger("aside.turn")
 
 LEASE = timedelta(seconds=10)
 """How long a lock outlives its holder's last sign of life."""
@@ -36,7 +41,7 @@ _BEGIN = Script(
     _NOW
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt')
+  'reach', 'doubt', 'confirm')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
@@ -48,30 +53,36 @@ if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 the
 end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
-  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10]}
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[11]}
 """
 )
 
 # KEYS conversation mail outbox activities [user] | token, version, state or '', user version, user state or '',
-# activity id or '', ids ttl, n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
+# the write that was prepared instead of these two or '', what is to be confirmed then, activity id or '', ids ttl,
+# n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
 # -> {1, outbox length, mail left} | {0} lease lost | {2} user's state was changed by another turn
 _COMMIT = Script(
     _NOW
     + """
-local h = redis.call('HMGET', KEYS[1], 'lock', 'version', 'committed')
+local h = redis.call('HMGET', KEYS[1], 'lock', 'version', 'committed', 'fence', 'refused')
 if h[3] ~= ARGV[1] then
   if h[1] ~= ARGV[1] or (h[2] or '0') ~= ARGV[2] then return {0} end
   if ARGV[5] ~= '' and (redis.call('HGET', KEYS[5], 'version') or '0') ~= ARGV[4] then return {2} end
   local set = {'committed', ARGV[1], 'version', ARGV[2] + 1}
+  if ARGV[6] ~= '' then
+    if h[1] .. '.' .. h[4] ~= ARGV[6] then return {0} end
+    if h[5] == ARGV[6] then return {2} end
+    set[#set + 1] = 'confirm'; set[#set + 1] = ARGV[7]
+  end
   if ARGV[3] ~= '' then set[#set + 1] = 'state'; set[#set + 1] = ARGV[3] end
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'state', ARGV[5], 'version', ARGV[4] + 1) end
-  if ARGV[6] ~= '' then
-    redis.call('HDEL', KEYS[2], 'in:' .. ARGV[6])
-    redis.call('ZADD', KEYS[4], now, ARGV[6])
-    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[7] * 1000)
-    redis.call('EXPIRE', KEYS[4], ARGV[7])
+  if ARGV[8] ~= '' then
+    redis.call('HDEL', KEYS[2], 'in:' .. ARGV[8])
+    redis.call('ZADD', KEYS[4], now, ARGV[8])
+    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[9] * 1000)
+    redis.call('EXPIRE', KEYS[4], ARGV[9])
   end
-  local i = 8
+  local i = 10
   for _ = 1, ARGV[i] do i = i + 1; redis.call('HDEL', KEYS[2], ARGV[i]) end
   i = i + 1
   for _ = 1, ARGV[i] do redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2]); i = i + 2 end
@@ -87,7 +98,7 @@ return {1, redis.call('LLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
 )
 
 # KEYS conversation outbox mail ids idorder | token, release, ms for which the outbox is blocked or '', ids kept,
-# ids ttl, rewritten head or '', its id, n done, ids..., (provisional, real)...
+# ids ttl, rewritten head or '', its id, what was confirmed or '', n done, ids..., (provisional, real)...
 # -> {1, outbox length, mail left} | {0} lease lost
 _ACKNOWLEDGE = Script(
     _NOW
@@ -97,7 +108,7 @@ if h[1] ~= ARGV[1] then
   if h[2] == ARGV[1] then return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])} end
   return {0}
 end
-local i = 8
+local i = 9
 local settled = ARGV[6] ~= ''
 for _ = 1, ARGV[i] do
   i = i + 1
@@ -119,6 +130,7 @@ if #ARGV > i then
 end
 if settled then redis.call('HDEL', KEYS[1], 'blocked', 'doubt') end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) end
+if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'confirm') == ARGV[8] then redis.call('HDEL', KEYS[1], 'confirm') end
 if ARGV[2] == '1' then
   redis.call('HDEL', KEYS[1], 'lock', 'until')
   redis.call('HSET', KEYS[1], 'released', ARGV[1])
@@ -201,17 +213,20 @@ class Turns:
         self._lease_ms = round(LEASE.total_seconds() * 1000)
         self._held_until: dict[str, float] = {}
         """Until when, on this process's monotonic clock, the lock of a token is held for certain."""
+        self._prepared = PreparedWrites(store) if store.clustered else None
+        self._confirmed: dict[str, str] = {}
+        """By a turn's token what it has confirmed; the conversation need not know it any more."""
 
     async def begin(
         self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
     ) -> Begun | Taken | AlreadyProcessed:
-        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`."""
+        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`, and :class:`StoreUnavailable`."""
         command = scripted(
             _BEGIN,
             [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
             [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL],
         )
-        reads = [_read_user(user)] if user is not None else []
+        reads = [self._reading(user)] if user is not None else []
         asked_at = time.monotonic()
         answer, *user_answers = await self._store.sequence(command, *reads)
         if answer[0] == 0:
@@ -219,9 +234,13 @@ class Turns:
         if answer[0] == 2:
             return AlreadyProcessed()
         self._held_until[token] = asked_at + self._lease_ms / 1000
+        *answer, confirm = answer
         try:
-            return self._begun(key, token, answer, user, user_answers, activity_id)
-        except NewerState:
+            if confirm is not None and self._prepared is not None:
+                await self._prepared.catch_up(key, Write.decode(confirm))
+            settled = [await self._settled(user, read) for read in user_answers if user is not None]
+            return self._begun(key, token, answer, user, settled, activity_id)
+        except StoreUnavailable:
             self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))
             raise
@@ -262,8 +281,16 @@ class Turns:
         return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt))
 
     async def read_user(self, user: UserKey) -> Document:
-        (answer,) = await self._store.sequence(_read_user(user))
-        return self._user_document(answer)
+        (answer,) = await self._store.sequence(self._reading(user))
+        return self._user_document(await self._settled(user, answer))
+
+    def _reading(self, user: UserKey) -> Command:
+        if self._prepared is not None:
+            return self._prepared.reading(user)
+        return Command(("HMGET", keys.user(user), "state", "version"))
+
+    async def _settled(self, user: UserKey, answer: list[bytes | None]) -> list[bytes | None]:
+        return answer if self._prepared is None else await self._prepared.settled(user, answer)
 
     def _user_document(self, answer: list[bytes | None]) -> Document:
         return Document(self._codec, answer[0], int(answer[1] or 0))
@@ -276,25 +303,49 @@ class Turns:
         user_state = (user.encoded() if user else None) or b""
         names = [keys.conversation(turn.conversation), keys.mailbox(turn.conversation)]
         names += [keys.outbox(turn.conversation), keys.activity_ids(turn.conversation)]
-        if user_state:
-            assert turn.user is not None
-            names.append(keys.user(turn.user))
         done = turn.mail_taken()
         fields = [part for pair in turn.fields.items() for part in pair]
         bumped = [part for delivery in turn.bumped for part in (delivery.id, encode_mail(delivery))]
-        answer = await self._store.call(
-            _COMMIT,
-            names,
-            [
-                *(turn.token, turn.state.version, state, user.version if user else 0, user_state),
-                *(turn.activity_id or "", keys.ACTIVITY_IDS_TTL),
-                *(len(done), *done, len(turn.bumped), *bumped, len(turn.fields), *fields),
-                *(entry.encoded() for entry in entries),
-            ],
-        )
+        rest: list[Argument] = [
+            *(turn.activity_id or "", keys.ACTIVITY_IDS_TTL),
+            *(len(done), *done, len(turn.bumped), *bumped, len(turn.fields), *fields),
+            *(entry.encoded() for entry in entries),
+        ]
+        users: tuple[Argument, ...] = (0, "", "", "")
+        write: Write | None = None
+        if user and user_state:
+            assert turn.user is not None
+            if self._prepared is None:
+                names.append(keys.user(turn.user))
+                users = (user.version, user_state, "", "")
+            else:
+                write = Write(user=turn.user, token=turn.token, fence=turn.fence)
+                users = (0, "", write.id, write.encoded())
+                if not await self._prepare(self._prepared, turn, write, user.version, user_state):
+                    return UserStateChanged()
+        answer = await self._store.call(_COMMIT, names, [turn.token, turn.state.version, state, *users, *rest])
         if answer[0] == 2:
             return UserStateChanged()
-        return entries, _left(answer, turn.conversation)
+        left = _left(answer, turn.conversation)
+        if write is not None and self._prepared is not None:
+            await self._confirm(self._prepared, write)
+        return entries, left
+
+    @staticmethod
+    async def _prepare(prepared: PreparedWrites, turn: Turn, write: Write, version: int, state: bytes) -> bool:
+        if await prepared.prepare(turn.conversation, write, version, state):
+            return True
+        return await prepared.has_committed(turn.conversation, turn.token)  # this is a repetition
+
+    async def _confirm(self, prepared: PreparedWrites, write: Write) -> None:
+        """What is committed stays committed if this fails: whoever needs the user's state next will confirm it."""
+        try:
+            await prepared.confirm(write)
+        except StoreUnavailable as error:
+            ids = {"action": "user_state_unconfirmed", "user": write.user}
+            log.warning("a user's state will be confirmed later: %s", error, extra=ids)
+        else:
+            self._confirmed[write.token] = write.encoded()
 
     def acknowledgement(
         self,
@@ -320,6 +371,7 @@ class Turns:
                 blocked_ms,
                 *(keys.SENT_IDS_KEPT, keys.SENT_IDS_TTL),
                 *head,
+                self._confirmed.get(token, ""),
                 len(done),
                 *done,
                 *ids,
@@ -358,6 +410,7 @@ class Turns:
     def forget(self, token: str) -> None:
         """The turn of this token is over."""
         self._held_until.pop(token, None)
+        self._confirmed.pop(token, None)
 
     async def real_id(self, key: ConversationKey, provisional: str) -> str | None:
         """The channel's id for an activity of an earlier turn, if it is known."""
@@ -400,10 +453,6 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
     deliveries.sort(key=lambda delivery: (delivery.created_at, delivery.id))
     inputs.sort(key=lambda kept: kept.at)
     return deliveries, withdrawn, inputs, names
-
-
-def _read_user(user: UserKey) -> Command:
-    return Command(("HMGET", keys.user(user), "state", "version"))
 
 
 def _left(answer: list[int], key: ConversationKey) -> Left:

@@ -17,10 +17,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
 from state import keys
-from state.store import BLOCK_SECONDS, Command, Script, Store, scripted
+from state.store import BLOCK_SECONDS, READ_ERRORS, Command, Script, Store, scripted
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000\n"
 
@@ -170,5 +168,5 @@ class Work:
             try:
                 if await self._store.redis.blpop([self._bell], timeout=BLOCK_SECONDS):
                     self._rung.set()
-            except (RedisError, OSError):
+            except READ_ERRORS:
                 await asyncio.sleep(BLOCK_SECONDS / 4)

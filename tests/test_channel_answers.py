@@ -125,9 +125,7 @@ class TestAChannelThatFails:
         assert (delivery["reason"], delivery["attempts"]) == ("exhausted", 3)
         assert await ann.says("still there?") == ["You sent: still there?"]
 
-    async def test_keeps_the_order_of_what_comes_after(
-        self, ann: Person, sender: Sender, channel: FakeChannel
-    ) -> None:
+    async def test_keeps_the_order_of_what_comes_after(self, ann: Person, sender: Sender, channel: FakeChannel) -> None:
         let_go = asyncio.Event()
         channel.answers(ann.conversation, Mood(503, before=let_go))
         await sender.notifies(ann, "first", mode="interject")
@@ -162,9 +160,7 @@ class TestAChannelThatRefuses:
         assert (await sender.conversation(ann))["reachability"] == reachability
         assert attempts(channel, "news") == 1
 
-    async def test_is_believed_until_the_user_speaks(
-        self, ann: Person, sender: Sender, channel: FakeChannel
-    ) -> None:
+    async def test_is_believed_until_the_user_speaks(self, ann: Person, sender: Sender, channel: FakeChannel) -> None:
         """Somebody who unblocked the bot can be reached again."""
         channel.answers(ann.conversation, mood(403, BLOCKED))
         await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "failed")

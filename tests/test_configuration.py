@@ -188,7 +188,14 @@ def test_a_value_that_makes_no_sense_is_told(variable: str, value: str) -> None:
     assert "; " in line
 
 
-@pytest.mark.parametrize("url", ["redis://:pw@h:6379/0", "rediss://h", "unix:///run/the.sock", "memory://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:pw@h:6379/0", "rediss://h", "unix:///run/the.sock", "memory://"),
+        *("redis+sentinel://u:p@h:26379,[::1]:26380/aside/1?sentinel_password=q", "redis+sentinel://h/aside"),
+        *("redis+cluster://h:6379,h2:6380", "rediss+cluster://u:p@h"),
+    ],
+)
 def test_a_store_that_can_be_served_is_taken(url: str) -> None:
     assert load({"REDIS_URL": url}).redis_url == url
 
@@ -196,8 +203,15 @@ def test_a_store_that_can_be_served_is_taken(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("redis+sentinel://u:hunter2@h/master", "does not serve redis+sentinel:// yet; use a single server"),
-        ("redis+cluster://u:hunter2@h", "does not serve redis+cluster:// yet; use a single server"),
+        ("redis+sentinel://u:hunter2@h", "names no service; write it as redis+sentinel://"),
+        ("redis+sentinel://u:hunter2@/aside", "hosts or ports are malformed"),
+        ("redis+sentinel://u:hunter2@h:26379,/aside", "hosts or ports are malformed"),
+        ("redis+sentinel://u:hunter2@h:port/aside", "hosts or ports are malformed"),
+        ("redis+sentinel://u:hunter2@h/aside/first", "database is no number"),
+        ("redis+sentinel://h/aside?password=hunter2", "use sentinel_username and sentinel_password"),
+        ("redis+sentinel://h/aside?hunter2", "use sentinel_username and sentinel_password"),
+        ("redis+cluster://u:hunter2@h:1,h:99999", "hosts or ports are malformed"),
+        ("redis+cluster://u:hunter2@h/1", "a cluster has neither databases nor options"),
         ("mysql://u:hunter2@h", "scheme is not known; use redis://"),
         ("hunter2@h:6379", "scheme is not known; use redis://"),
         ("redis://u:hunter2@h:port", "host or port is malformed"),

@@ -15,9 +15,7 @@ __all__ = ["impatient"]
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
-APOLOGY = re.compile(
-    r"I am sorry, something went wrong on my side\. Please try again\. \(Reference: ([0-9a-z]{8})\)"
-)
+APOLOGY = re.compile(r"I am sorry, something went wrong on my side\. Please try again\. \(Reference: ([0-9a-z]{8})\)")
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

@@ -77,21 +77,20 @@ class TestAMention:
 
     MENTION = "<at>Aside</at>"
 
-    def mention(self, text: str, mentioned: str = "28:bot") -> dict[str, object]:
-        entity = {"type": "mention", "text": self.MENTION, "mentioned": {"id": mentioned, "name": "Aside"}}
-        return {"text": f"{self.MENTION} {text}", "entities": [entity]}
+    async def says(self, person: Person, text: str) -> list[str]:
+        entity = {"type": "mention", "text": self.MENTION, "mentioned": {"id": "28:bot", "name": "Aside"}}
+        return await person.says(f"{self.MENTION} {text}", entities=[entity])
 
     async def test_is_no_part_of_a_command(self, annie: Person) -> None:
-        assert await annie.says(**self.mention("jobs")) == [  # type: ignore[arg-type]
-            "You have no jobs. Start one with `compute factor 600851475143`."
+        assert await self.says(annie, "remind me") == [
+            "Tell me when and what, such as `remind me in 10 seconds to stretch`."
         ]
+        assert await self.says(annie, "hello Aside") == ["You sent: hello Aside"]
 
     async def test_is_no_part_of_an_answer(self, annie: Person) -> None:
-        await annie.says(**self.mention("report"))  # type: ignore[arg-type]
-        assert await annie.says(**self.mention("high")) == ["How many people are affected?"]  # type: ignore[arg-type]
-        assert await annie.says(**self.mention("cancel")) == [  # type: ignore[arg-type]
-            "All right, I dropped the form."
-        ]
+        await self.says(annie, "report")
+        assert await self.says(annie, "high") == ["How many people are affected?"]
+        assert await self.says(annie, "cancel") == ["All right, I dropped the form."]
 
 
 class TestTheStateOfAGroup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -206,8 +207,8 @@ class TestTheEmbeddedStore:
     async def test_another_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
         """It ends at once, with a sentence that says what to do; the first goes on, and so it does if one checks."""
         first = await processes.start(DATA_DIR=str(tmp_path / "data"))
-        for role in ("serve", "check"):
-            second = processes.launch(role, DATA_DIR=str(tmp_path / "data"))
+        others = [processes.launch(role, DATA_DIR=str(tmp_path / "data")) for role in ("serve", "check")]
+        for second in others:
             assert await second.ends() == 1
             (line,) = second.log.splitlines()
             assert f"belongs to process {first.pid}, which is running" in line
@@ -238,9 +239,9 @@ async def test_every_mistake_is_in_one_report(processes: Processes) -> None:
 
 
 async def test_a_port_in_use_is_told(processes: Processes) -> None:
-    first = await processes.start(REDIS_URL="memory://")
-    port = first.url.rpartition(":")[2]
-    status, lines = await failing(processes.launch(REDIS_URL="memory://", PORT=port))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        status, lines = await failing(processes.launch(REDIS_URL="memory://", PORT=port))
     assert status == 1
     assert port in lines[-1] and "in use" in lines[-1]
     assert not any("Traceback" in line for line in lines)

@@ -6,10 +6,11 @@ from tests.people import Person, Sender
 from tests.serving import serving
 
 
-async def interjects(sender: Sender, person: Person, text: str = "fire drill") -> list[str]:
-    """Interject, and answer what the person sees of it."""
-    await sender.becomes(await sender.notifies(person, text, mode="interject"), "delivered")
-    return person.news()
+async def hears_again(person: Person, sender: Sender, *question: str, text: str = "fire drill") -> None:
+    """Interject; the person hears it, and then the question."""
+    notification = await sender.notifies(person, text, mode="interject")
+    await person.hears(text, *question)
+    await sender.becomes(notification, "delivered")
 
 
 class TestAFormTwoComponentsDeep:
@@ -19,16 +20,16 @@ class TestAFormTwoComponentsDeep:
         """Number, choice and confirmation alike; and every answer is still accepted."""
         for said, question in (("hi", "How many guests?"), ("4", "Which meal?"), ("fish", "Book it?")):
             assert await ann.says(said) == [question]
-            assert await interjects(sender, ann) == ["fire drill", question]
+            await hears_again(ann, sender, question)
         assert await ann.says("yes") == ["Booked: 4 x fish"]
-        assert await interjects(sender, ann) == ["fire drill"]
+        await hears_again(ann, sender)
 
     async def test_offers_the_choices_again(self, ann: Person, sender: Sender) -> None:
         """The repeated question is the whole question, buttons and all."""
         await ann.says("hi")
         await ann.says("4")
         first = ann.channel.messages(ann.conversation)[-1]
-        await interjects(sender, ann)
+        await hears_again(ann, sender, "Which meal?")
         again = ann.channel.messages(ann.conversation)[-1]
         for field in ("text", "attachments", "suggestedActions", "inputHint"):
             assert again.get(field) == first.get(field)
@@ -39,13 +40,13 @@ class TestAFormTwoComponentsDeep:
         await ann.says("hi")
         assert await ann.says("100") == ["From 1 to 9, please (try 1)."]
         for _ in range(3):
-            assert await interjects(sender, ann) == ["fire drill", "How many guests?"]
+            await hears_again(ann, sender, "How many guests?")
         assert await ann.says("200") == ["From 1 to 9, please (try 2)."]
 
     async def test_leaves_the_stack_as_it_is(self, ann: Person, sender: Sender) -> None:
         await ann.says("hi")
         before = (await sender.conversation(ann))["dialogs"]
-        await interjects(sender, ann)
+        await hears_again(ann, sender, "How many guests?")
         assert (await sender.conversation(ann))["dialogs"] == before
 
 
@@ -55,7 +56,7 @@ class TestAnActivityPrompt:
     async def test_does_not_take_the_event_for_an_answer(self, ann: Person, sender: Sender) -> None:
         """It takes any activity; the one that brings a notification never reaches it."""
         await ann.says("hi")
-        assert await interjects(sender, ann) == ["fire drill", "Press the button."]
+        await hears_again(ann, sender, "Press the button.")
         await sender.becomes(await sender.notifies(ann, "later", mode="resume"), "held")
         assert ann.news() == []
         assert await ann.says("pressed") == ["pressed: message pressed", "later"]
@@ -67,23 +68,23 @@ class TestAWaterfallThatAsksInPassing:
     async def test_has_its_last_message_repeated(self, ann: Person, sender: Sender) -> None:
         """It has no prompt that could be asked again; what it said last is the question, not what it said before."""
         await ann.says("hi")
-        assert await interjects(sender, ann) == ["fire drill", "What is your name?"]
-        assert await interjects(sender, ann, "all clear") == ["all clear", "What is your name?"]
+        await hears_again(ann, sender, "What is your name?")
+        await hears_again(ann, sender, "What is your name?", text="all clear")
         assert await ann.says("Ann") == ["Your favourite colour?"]
-        assert await interjects(sender, ann) == ["fire drill", "Your favourite colour?"]
+        await hears_again(ann, sender, "Your favourite colour?")
         assert await ann.says("green") == ["Ann likes green"]
-        assert await interjects(sender, ann) == ["fire drill"]
+        await hears_again(ann, sender)
 
     async def test_takes_no_notification_for_its_question(self, ann: Person, sender: Sender) -> None:
         """What was queued and shown before the reply is not repeated as if it had been asked."""
         await ann.says("hi")
         await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
         assert await ann.says("Ann") == ["the menu", "Your favourite colour?"]
-        assert await interjects(sender, ann) == ["fire drill", "Your favourite colour?"]
+        await hears_again(ann, sender, "Your favourite colour?")
 
     async def test_is_repeated_as_no_reply_to_anything(self, ann: Person, sender: Sender) -> None:
         await ann.says("hi")
-        await interjects(sender, ann)
+        await hears_again(ann, sender, "What is your name?")
         assert all("replyToId" not in message for message in ann.channel.messages(ann.conversation)[-2:])
 
 
@@ -92,9 +93,9 @@ class TestTimesAndAttachments:
 
     async def test_are_asked_for_again(self, ann: Person, sender: Sender) -> None:
         assert await ann.says("hi") == ["When?"]
-        assert await interjects(sender, ann) == ["fire drill", "When?"]
+        await hears_again(ann, sender, "When?")
         assert await ann.says("1 March 2027 at 5 pm") == ["A picture, please."]
-        assert await interjects(sender, ann) == ["fire drill", "A picture, please."]
+        await hears_again(ann, sender, "A picture, please.")
         picture = {"contentType": "image/png", "contentUrl": "https://example.com/me.png", "name": "me.png"}
         assert await ann.says("", attachments=[picture]) == ["2027-03-01T17: me.png"]
 
@@ -105,7 +106,7 @@ class TestARootDialogThatCountsItsBeginnings:
     async def test_is_not_begun_by_a_notification(self, ann: Person, sender: Sender) -> None:
         """On an empty stack the SDK would begin the root dialog with the event."""
         assert await ann.says("hello") == ["begun 1: message"]
-        assert await interjects(sender, ann) == ["fire drill"]
+        await hears_again(ann, sender)
         await sender.becomes(await sender.notifies(ann, "done", mode="resume"), "delivered")
         assert ann.news() == ["done"]
         assert await ann.says("hello") == ["begun 2: message"]

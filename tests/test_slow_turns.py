@@ -84,9 +84,7 @@ class TestATurnThatTakesLong:
         await ends(turn)
         await ann.sees(lambda texts: {"reminder one", "reminder two"} <= set(texts))
 
-    async def test_that_fails_cannot_take_back_what_is_out(
-        self, ann: Person, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_that_fails_cannot_take_back_what_is_out(self, ann: Person, caplog: pytest.LogCaptureFixture) -> None:
         """The log says how much that was; what was not out yet is not said, but the apology is."""
         turn = begins(ann, "talk and fail")
         await ann.hears("one", "two")

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
-from state.store import BATCH, Command, Script, Store, scripted
+from state.store import BATCH, ROUND_TRIPS, Command, Script, Store, scripted
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
@@ -211,3 +211,47 @@ async def test_a_connection_that_breaks_is_not_noticed(real: Store) -> None:
     await other.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await other.close()
     assert await real.call(ADD, ["s"], ["again"]) == 6
+
+
+async def test_a_connection_that_breaks_under_a_call_is_not_noticed_either(real: Store) -> None:
+    """Nobody knows whether it was carried out; it is made again, which does no harm."""
+    await real.call(ADD, ["s"], ["warm"])
+    url = f"unix://{real.redis.connection_pool.connection_kwargs['path']}"
+    other = Store.connect(url)
+    await other.run("CLIENT", "PAUSE", 60_000, "WRITE")
+    calling = asyncio.create_task(real.call(ADD, ["s"], ["x"]))
+
+    async def held_up() -> bool:
+        clients = await other.run("CLIENT", "LIST")
+        text = clients if isinstance(clients, str) else repr(clients)
+        return "evalsha" in text and not calling.done()
+
+    await until(held_up, what="the server has the call")
+    await other.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await other.run("CLIENT", "UNPAUSE")
+    assert await calling == 2
+    await other.close()
+
+
+async def test_few_round_trips_are_under_way_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store is slow, calls wait and leave together; they do not take a connection each."""
+    await warmed(store)
+    answer = asyncio.Event()
+    sizes: list[int] = []
+    send = store._send
+
+    async def slowly(commands: list[Any]) -> list[Any]:
+        sizes.append(len(commands))
+        await answer.wait()
+        return await send(commands)
+
+    monkeypatch.setattr(store, "_send", slowly)
+    calls = []
+    for number in range(30):
+        calls.append(asyncio.create_task(store.run("ECHO", f"{number}")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert sizes == [1] * ROUND_TRIPS
+    answer.set()
+    assert await asyncio.gather(*calls) == [b"%d" % number for number in range(30)]
+    assert sizes == [*[1] * ROUND_TRIPS, 30 - ROUND_TRIPS]

@@ -21,7 +21,7 @@ from domain.ids import ConversationKey, DeliveryId, UserKey
 from domain.notification import Mode
 from state import keys
 from state.codec import Codec
-from state.mail import Mail
+from state.mail import MAILBOX, Mail
 from state.store import Store
 from state.turn import Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Left, Taken, Turns, UserStateChanged
@@ -331,6 +331,7 @@ async def test_mail_leaves_with_the_commit_and_not_before(bench: Bench) -> None:
     await bench.acknowledge("t1", [])
     await bench.put("a", "b", "c")
     assert [mail.id for mail in (await bench.turn("t2")).mail] == ["c"]
+    assert 0 < await bench.store.run("TTL", keys.mail_ids(K)) <= keys.MAIL_IDS_TTL
 
 
 async def test_mail_that_made_a_turn_fail_stays_with_its_count(bench: Bench) -> None:
@@ -376,6 +377,21 @@ async def test_what_was_put_again_can_be_withdrawn_again(bench: Bench) -> None:
     await bench.mail.put_again(K, delivery("a"))
     await bench.mail.withdraw(K, DeliveryId("a"))
     assert (await bench.turn("t2")).withdrawn == ["a"]
+
+
+async def test_a_full_mailbox_says_so(bench: Bench) -> None:
+    """What is in it already counts as put; what is withdrawn or replayed always finds room."""
+    many = [(K, delivery(f"m{number:04}")) for number in range(MAILBOX)]
+    assert await bench.mail.put(many) == []
+    late = (K, delivery("late"))
+    assert await bench.mail.put([many[0], late]) == [late]
+    assert await bench.mail.put([late]) == [late], "it was not put, so it may be put later"
+    await bench.mail.withdraw(K, many[0][1].id)
+    await bench.mail.put_again(K, delivery("again"))
+    turn = await bench.turn()
+    assert (len(turn.mail), turn.withdrawn) == (MAILBOX + 1, [many[0][1].id])
+    await bench.commit(turn)
+    assert await bench.mail.put([late]) == []
 
 
 async def test_what_a_user_said_is_kept_until_its_turn_has_committed(bench: Bench) -> None:
@@ -668,6 +684,6 @@ class TwoProcesses(RuleBasedStateMachine):
 
 
 TwoProcesses.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestTwoProcesses = TwoProcesses.TestCase

@@ -1,0 +1,62 @@
+"""Walking through every state that can be reached."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from tests.model.protocol import Protocol, State, is_over, normal, violation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walked:
+    """``wrong`` is the first violation and ``trace`` the shortest way to it; ``stuck`` counts states from which
+    nothing leads to the end."""
+
+    states: int
+    steps: int
+    wrong: str = ""
+    trace: tuple[str, ...] = ()
+    stuck: int = 0
+
+
+def walk(protocol: Protocol, first: State) -> Walked:
+    """Breadth first, so that the trace is a shortest one; stops at the first violation."""
+    first = normal(first)
+    came_from: dict[State, tuple[State, str] | None] = {first: None}
+    before: dict[State, list[State]] = {first: []}
+    ahead = deque([first])
+    steps = 0
+    while ahead:
+        state = ahead.popleft()
+        for step in protocol.steps(state):
+            steps += 1
+            after = normal(step.after)
+            if after in came_from:
+                before[after].append(state)
+                continue
+            came_from[after] = (state, f"{step.name} {step.who}".strip())
+            before[after] = [state]
+            if wrong := violation(after):
+                return Walked(states=len(came_from), steps=steps, wrong=wrong, trace=_trace(came_from, after))
+            ahead.append(after)
+    return Walked(states=len(came_from), steps=steps, stuck=len(came_from) - _leading_to_the_end(before))
+
+
+def _leading_to_the_end(before: dict[State, list[State]]) -> int:
+    ahead = deque(state for state in before if is_over(state))
+    found = set(ahead)
+    while ahead:
+        for state in before[ahead.popleft()]:
+            if state not in found:
+                found.add(state)
+                ahead.append(state)
+    return len(found)
+
+
+def _trace(came_from: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
+    names: list[str] = []
+    while (link := came_from[state]) is not None:
+        state, name = link
+        names.append(name)
+    return tuple(reversed(names))

@@ -1,0 +1,121 @@
+"""What can be said to the bot that ships, and how it helps somebody who says it wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.people import Person, Sender
+
+
+class TestTheFirstContact:
+    async def test_is_a_welcome_that_says_what_to_try(self, ann: Person) -> None:
+        await ann.posts(ann.activity(type="conversationUpdate", membersAdded=[{"id": "29:ann"}, {"id": "28:bot"}]))
+        (welcome,) = ann.news()
+        assert welcome.startswith("Hi!")
+        assert "`compute factor 600851475143`" in welcome
+        assert "`help`" in welcome
+
+
+class TestHelp:
+    @pytest.mark.parametrize("said", ["help", "Help", "  HELP "])
+    async def test_lists_the_commands(self, ann: Person, said: str) -> None:
+        (text,) = await ann.says(said)
+        for command in ("compute", "jobs", "cancel job", "remind me", "report", "cancel", "inbox"):
+            assert f"`{command}" in text
+
+    async def test_tells_nothing_that_does_not_work(self, ann: Person) -> None:
+        """Every example it gives is understood."""
+        (text,) = await ann.says("help")
+        examples = [part for part in text.split("`")[1::2] if part != "report"]
+        assert len(examples) >= 7
+        for example in examples:
+            (answer,) = await ann.says(example)
+            assert not answer.startswith("You sent:"), example
+
+
+class TestAnythingElse:
+    async def test_is_repeated_with_a_hint_at_help(self, ann: Person) -> None:
+        assert await ann.says("how are you?") == ["You sent: how are you?"]
+        actions = ann.channel.messages(ann.conversation)[-1]["suggestedActions"]["actions"]
+        assert [action["value"] for action in actions] == ["help"]
+
+    @pytest.mark.parametrize("said", ["helpful", "computer", "{0} {text} %s", "reporting", "cancelled", "<b>&amp;"])
+    async def test_is_not_mistaken_for_a_command(self, ann: Person, said: str) -> None:
+        assert await ann.says(said) == [f"You sent: {said}"]
+
+    async def test_may_be_nothing(self, ann: Person) -> None:
+        """A picture without a word, say."""
+        picture = {"contentType": "image/png", "contentUrl": "https://example.com/me.png"}
+        status, _ = await ann.posts(ann.activity(attachments=[picture]))
+        assert status == 200
+        assert len(ann.shows()) == 1
+        assert "sorry" not in ann.shows()[0]
+
+
+class TestCompute:
+    async def test_computes(self, ann: Person) -> None:
+        """The shipped jobs, in processes of their own."""
+        await ann.says("compute factor 600851475143")
+        await ann.sees(
+            lambda texts: texts[-1] == "You asked: compute factor 600851475143\n\n600851475143 = 71 × 839 × 1471 × 6857"
+        )
+
+    @pytest.mark.parametrize(
+        "said", ["compute", "compute cake", "compute factor", "compute pi many", "compute primes -5", "compute 7"]
+    )
+    async def test_says_what_it_can_compute(self, ann: Person, sender: Sender, said: str) -> None:
+        assert await ann.says(said) == [
+            "I can compute `factor N`, `pi DIGITS` and `primes BELOW`. Try `compute factor 600851475143`."
+        ]
+        assert (await sender.gets("/api/jobs"))[1]["jobs"] == []
+
+
+class TestTheReportForm:
+    async def test_is_filled_in_question_by_question(self, ann: Person) -> None:
+        await ann.says("report")
+        await ann.says("medium")
+        await ann.says("12")
+        (question,) = await ann.says("the door is stuck")
+        assert question.startswith("File this report: medium, 12 affected, “the door is stuck”?")
+        assert await ann.says("yes") == ["Thank you, the report is filed: medium, 12 affected, “the door is stuck”."]
+
+    async def test_says_what_is_wrong_with_an_answer(self, ann: Person) -> None:
+        await ann.says("report")
+        assert (await ann.says("terrible"))[0].startswith("Please choose one of low, medium or high.")
+        await ann.says("low")
+        for wrong in ("many", "0", "2.5", "100001"):
+            assert (await ann.says(wrong))[0].startswith("Please give a whole number from 1 to 100000.")
+        assert await ann.says("3") == ["What happened?"]
+
+    async def test_can_be_dropped_at_the_end(self, ann: Person) -> None:
+        for said in ("report", "low", "1", "nothing"):
+            await ann.says(said)
+        assert await ann.says("no") == ["All right, I did not file it."]
+        assert await ann.says("hello") == ["You sent: hello"]
+
+    async def test_is_left_with_cancel(self, ann: Person) -> None:
+        await ann.says("report")
+        assert await ann.says("Cancel") == ["All right, I dropped the form."]
+        assert await ann.says("cancel") == ["There is nothing to cancel."]
+
+
+class TestTheInbox:
+    async def test_is_empty_at_first(self, ann: Person) -> None:
+        assert await ann.says("inbox") == ["Nothing is waiting for you, and there is nothing I told you lately."]
+
+    async def test_shows_what_was_told_lately(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hello")
+        await sender.becomes(await sender.notifies(ann, "build 7 is red", mode="interject"), "delivered")
+        ann.news()
+        (text,) = await ann.says("inbox")
+        title, line = text.splitlines()
+        assert title == "What I told you lately:"
+        assert line.endswith("build 7 is red")
+
+    async def test_shows_what_waits_in_the_conversation_of_somebody_who_asks(self, ann: Person, sender: Sender) -> None:
+        """What was queued is shown before the reply, as on any turn; then it is among what was told."""
+        await ann.says("hello")
+        await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+        menu, inbox = await ann.says("inbox")
+        assert menu == "the menu"
+        assert inbox.splitlines()[-1].endswith("the menu")

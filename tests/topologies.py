@@ -1,0 +1,228 @@
+"""Real servers in company: a cluster, and a master with its replica and sentinels; on free loopback ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from state.embedded import find_server
+from tests.waiting import until
+
+SLOTS = 16384
+SERVICE = "aside"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def ask(port: int, *command: Any) -> Any:
+    """One command to one server; None if it cannot answer."""
+    redis = Redis(port=port, protocol=2)
+    try:
+        return await redis.execute_command(*command)
+    except (RedisError, OSError):
+        return None
+    finally:
+        await redis.aclose()
+
+
+class Servers:
+    """Servers that end with the ``with``."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="aside-test-"))
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running.values():
+            process.kill()
+            process.wait()
+        shutil.rmtree(self._folder)
+
+    def start(self, *options: str, file: str = "", port: int | None = None) -> int:
+        """Start one; its port. ``file``: lines of a configuration file, for what needs one."""
+        port = port or free_port()
+        folder = self._folder / str(port)
+        folder.mkdir(exist_ok=True)
+        command = [find_server(None)]
+        if file:
+            (folder / "conf").write_text(file)
+            command.append(str(folder / "conf"))
+        command += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *options]
+        with open(folder / "log", "ab") as log:
+            self._running[port] = subprocess.Popen(command, stdout=log, stderr=log)
+        return port
+
+    def kill(self, port: int) -> None:
+        process = self._running.pop(port)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+# --------------------------------------------------------------------- cluster
+
+
+class ClusterOfThree:
+    """Three primaries, and a replica of the first if ``replica`` is asked for."""
+
+    def __init__(self, servers: Servers, *, replica: bool = False) -> None:
+        self._servers = servers
+        self.ports = [self._start() for _ in range(3)]
+        self.replica = self._start() if replica else None
+
+    def _start(self) -> int:
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
+        return self._servers.start(*options, "--save", "", "--repl-diskless-sync-delay", "0")
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    async def form(self) -> None:
+        everybody = [*self.ports, *([self.replica] if self.replica else [])]
+        for port in everybody:
+            await until(lambda port=port: ask(port, "PING"), what="the node answers")
+        share = -(-SLOTS // 3)
+        for number, port in enumerate(self.ports):
+            last = min(SLOTS, (number + 1) * share) - 1
+            await ask(port, "CLUSTER", "ADDSLOTSRANGE", number * share, last)
+            await ask(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        bus = {port: await ask(port, "CONFIG", "GET", "cluster-port") for port in everybody}
+        for port in everybody[1:]:
+            await ask(everybody[0], "CLUSTER", "MEET", "127.0.0.1", port, dict(_paired(bus[port]))[b"cluster-port"])
+        await until(lambda: self._agreed(everybody), what="the nodes agree")
+        if self.replica:
+            await until(lambda: self._replicates(self.ports[0]), what="the replica follows")
+            await until(lambda: self._seen_by_all(everybody), what="all know the replica")
+
+    async def _agreed(self, everybody: list[int]) -> bool:
+        for port in everybody:
+            info = await ask(port, "CLUSTER", "INFO")
+            if info is None or _field(info, "cluster_state") != "ok":
+                return False
+            if _field(info, "cluster_known_nodes") != str(len(everybody)):
+                return False
+        return True
+
+    async def _replicates(self, master: int) -> bool:
+        await ask(self.replica or 0, "CLUSTER", "REPLICATE", (await ask(master, "CLUSTER", "MYID")).decode())
+        return await follows(self.replica or 0)
+
+    async def _seen_by_all(self, everybody: list[int]) -> bool:
+        slots = [await ask(port, "CLUSTER", "SLOTS") for port in everybody]
+        return all(shards and any(len(shard) > 3 for shard in shards) for shards in slots)
+
+    async def flush(self) -> None:
+        for port in self.ports:
+            await until(lambda port=port: ask(port, "FLUSHALL"), what="the node is emptied")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterOfThree]:
+    """One cluster for this run of the tests."""
+    with Servers() as servers:
+        cluster = ClusterOfThree(servers)
+        asyncio.run(cluster.form())
+        yield cluster
+
+
+@pytest.fixture
+async def cluster_url(cluster: ClusterOfThree) -> str:
+    """The cluster, empty."""
+    await cluster.flush()
+    return cluster.url
+
+
+# --------------------------------------------------------------------- sentinel
+
+
+class Watched:
+    """A master, its replica, and three sentinels that watch them."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        alike = ("--save", "", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+        self.master = servers.start(*alike)
+        self.replica = servers.start(*alike, "--replicaof", f"127.0.0.1 {self.master}")
+        self._sentinels: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self._sentinels)}/{SERVICE}"
+
+    async def form(self) -> None:
+        await until(lambda: follows(self.replica), what="the replica follows")
+        watch = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.master} 2\n"
+            f"sentinel down-after-milliseconds {SERVICE} 500\n"
+            f"sentinel failover-timeout {SERVICE} 3000\n"
+        )
+        for _ in range(3):
+            self._sentinels.append(self._servers.start("--sentinel", file=watch))
+        await until(self._watched, what="the sentinels know the replica and each other")
+
+    async def _watched(self) -> bool:
+        for port in self._sentinels:
+            described = await ask(port, "SENTINEL", "MASTER", SERVICE)
+            if not described:
+                return False
+            known = dict(_paired(described))
+            if (known[b"num-slaves"], known[b"num-other-sentinels"]) != (b"1", b"2"):
+                return False
+        return True
+
+    async def replicated(self) -> None:
+        """Everything that was written is with the replica."""
+
+        async def caught_up() -> bool:
+            offsets = [
+                _field(await ask(port, "INFO", "replication") or b"", "master_repl_offset")
+                for port in (self.master, self.replica)
+            ]
+            return bool(offsets[0]) and offsets[0] == offsets[1]
+
+        await until(caught_up, what="the replica has everything")
+
+    def kill_master(self) -> None:
+        self._servers.kill(self.master)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[tuple[Servers, Watched]]:
+    with Servers() as servers:
+        yield servers, Watched(servers)
+
+
+async def follows(replica: int) -> bool:
+    """Whether a replica has its master's data and goes on receiving it."""
+    info = await ask(replica, "INFO", "replication")
+    return info is not None and _field(info, "master_link_status") == "up"
+
+
+def _field(info: Any, name: str) -> str:
+    if isinstance(info, dict):
+        return str(info.get(name, ""))
+    lines = (info.decode() if isinstance(info, bytes) else info).splitlines()
+    return next((line.partition(":")[2] for line in lines if line.startswith(f"{name}:")), "")
+
+
+def _paired(answer: Any) -> list[tuple[Any, Any]]:
+    return list(answer.items()) if isinstance(answer, dict) else list(zip(answer[::2], answer[1::2], strict=True))
