@@ -9,29 +9,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
-from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
+from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
 from bots.early import EarlyOutput
+from bots.failed_turns import (
+    UNREADABLE_PAUSE,
+    apology,
+    blame,
+    blame_inbox,
+    failure_answer,
+    look_at_inbox,
+    set_aside_what_failed,
+)
 from bots.fault_points import reached
 from bots.lines import Lines
 from bots.outbox import Outbox
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
 from domain.clock import Clock
-from domain.delivery import Delivery, Failure, Status
+from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
-from domain.notification import Json
 from state.activities import activity_from_json, to_json
 from state.mail import Mail
 from state.turn import Kept, Turn
@@ -42,12 +50,6 @@ log = logging.getLogger("aside.turn")
 
 RERUNS = 8
 """How often a turn is run again because another conversation of its user committed in between."""
-FAILED_TRIES = 3
-"""Turns that a delivery may make fail before it is given up."""
-UNREADABLE_PAUSE = timedelta(seconds=30)
-"""Between looks at mail whose conversation's state cannot be read by this process."""
-FAILED_PAUSE = 1.0
-"""Seconds before mail whose turn failed is looked at again; doubled with each failure."""
 BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
 
@@ -159,7 +161,7 @@ class Pipeline:
                 return
 
             async def run(turn: Turn) -> None:
-                _set_aside_what_failed(turn, user=False)
+                set_aside_what_failed(turn, user=False)
                 if turn.record is None:
                     _nobody_there(turn)
                 elif turn.mail or turn.withdrawn or turn.state.own.get("inbox"):
@@ -181,7 +183,7 @@ class Pipeline:
         activity: Activity,
     ) -> InvokeResponse | None:
         async def run(turn: Turn) -> InvokeResponse | None:
-            _set_aside_what_failed(turn, user=True)
+            set_aside_what_failed(turn, user=True)
             _hear(turn, activity)
             answer: InvokeResponse | None = await self._in_turn(
                 turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)
@@ -299,17 +301,17 @@ class Pipeline:
             ended.mail_ids = [name for name in ended.mail_ids if name in shown]
             ended.mail_wake_at = ended.at if ended.mail else None
             lost = await self._start_over(turn, ended)
-            apology = _apology(activity, self._apologize(reference, activity.locale, lost))
-            answer = _failure_answer(activity, apology)
+            sentence = apology(activity, self._apologize(reference, activity.locale, lost))
+            answer = failure_answer(activity, sentence)
             if answer is None and activity.type == ActivityTypes.message:
-                ended.send(apology, activity.service_url)
-            _look_at_inbox(ended, 0)
+                ended.send(sentence, activity.service_url)
+            look_at_inbox(ended, 0)
         elif turn.unreadable():
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
         else:
-            _blame(ended, turn, shown)
-            _blame_inbox(ended, turn)
+            blame(ended, turn, shown)
+            blame_inbox(ended, turn)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed[0], max(blocked_for, early.blocked_for))
@@ -373,79 +375,7 @@ def _hear(turn: Turn, activity: Activity) -> None:
     inbound_record(turn, activity)
 
 
-def _apology(activity: Activity, text: str) -> Json:
-    reply = Activity(type=ActivityTypes.message, text=text, input_hint="acceptingInput")
-    return to_json(TurnContext.apply_conversation_reference(reply, TurnContext.get_conversation_reference(activity)))
-
-
-def _failure_answer(activity: Activity, apology: Json) -> InvokeResponse | None:
-    """What a failed turn answers in the response's body, where the channel waits for that."""
-    if activity.type == ActivityTypes.invoke:
-        return InvokeResponse(status=500, body={"error": {"code": "BotError", "message": apology["text"]}})
-    if activity.delivery_mode == DeliveryModes.expect_replies:
-        return InvokeResponse(status=200, body={"activities": [apology]})
-    return None
-
-
-def _set_aside_what_failed(turn: Turn, *, user: bool) -> None:
-    """Mail that made a turn fail stays in the mailbox while other mail is looked at, and is then looked at alone."""
-    clean = [delivery for delivery in turn.mail if not delivery.attempts]
-    failed = [delivery for delivery in turn.mail if delivery.attempts]
-    if not failed:
-        return
-    turn.mail = clean if clean or user else failed[:1]
-    looked_at = {delivery.id for delivery in turn.mail}
-    turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
-    if user or len(looked_at) < len(clean) + len(failed):
-        turn.mail_wake_at = turn.at + (timedelta(seconds=FAILED_PAUSE) if user else timedelta())
-
-
 def _nobody_there(turn: Turn) -> None:
     """Mail for a conversation that nobody ever heard of."""
     for delivery in turn.mail:
         turn.report(delivery, Status.FAILED, reason=Failure.GONE.value)
-
-
-def _blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
-    """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
-    meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""
-    looked_at = {delivery.id for delivery in failed.mail}
-    turn.mail = [delivery for delivery in turn.mail if delivery.id in looked_at]
-    turn.mail_ids = [delivery.id for delivery in turn.mail]
-    for delivery in turn.mail:
-        if delivery.id in shown:
-            continue
-        delivery = delivery.failed_once_more()
-        if delivery.attempts >= FAILED_TRIES:
-            turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
-        else:
-            turn.bumped.append(delivery)
-    if turn.mail_left() > len(turn.bumped):
-        turn.mail_wake_at = turn.at + timedelta(seconds=0 if looked_at else FAILED_PAUSE)
-    elif turn.bumped:
-        attempts = min(delivery.attempts for delivery in turn.bumped)
-        turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
-
-
-def _blame_inbox(turn: Turn, failed: Turn) -> None:
-    """What the inbox holds and the failed turn was about to say is tried again too, and in the end given up."""
-    said = {delivery.id for effect in failed.effects if isinstance(effect, Send) for delivery in effect.shows}
-    kept, attempts = [], 0
-    for delivery in map(Delivery.from_json, turn.state.own.get("inbox", ())):
-        if delivery.id in said:
-            delivery = delivery.failed_once_more()
-            attempts = max(attempts, delivery.attempts)
-            if delivery.attempts >= FAILED_TRIES:
-                turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
-                continue
-        kept.append(delivery)
-    if attempts:
-        turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
-        turn.fields["inbox"] = str(len(kept))
-    _look_at_inbox(turn, attempts)
-
-
-def _look_at_inbox(turn: Turn, attempts: int) -> None:
-    """A turn that failed does not know when its inbox wants to be looked at; the next turn finds out."""
-    if turn.state.own.get("inbox"):
-        turn.wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2**attempts)

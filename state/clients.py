@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from state.store_url import ClusterUrl, SentinelUrl, parse
@@ -45,9 +45,14 @@ async def close(client: Client) -> None:
         await client.aclose()
         return
     await client.aclose(close_connection_pool=True)
-    sentinels = getattr(client.connection_pool, "sentinel_manager", None)
-    if isinstance(sentinels, Sentinel):
-        await sentinels.aclose()
+    if isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.sentinel_manager.aclose()
+
+
+async def doubt_master(client: Client) -> None:
+    """Have the sentinels asked again: a master that refuses may have been replaced without knowing it yet."""
+    if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _master(where: SentinelUrl) -> Redis:

@@ -29,7 +29,7 @@ from enum import Enum
 
 from domain.ids import ConversationKey, UserKey
 from state import keys
-from state.store import Command, Script, Store
+from state.store import Script, Store
 
 PATIENCE = 0.25
 """Seconds for which a turn waits for another's commit before it has that refused; a commit takes a round trip."""
@@ -116,25 +116,21 @@ class PreparedWrites:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    @staticmethod
-    def reading(user: UserKey) -> Command:
-        """The command whose answer :meth:`settled` takes: state, version, and what is pending."""
-        return Command(("HMGET", keys.user(user), "state", "version", "pending", "pending_in"))
-
-    async def settled(self, user: UserKey, answer: list[bytes | None]) -> list[bytes | None]:
-        """State and version of a user as they stand, whatever was pending."""
-        while answer[2] is not None:
-            assert answer[3] is not None
+    async def read(self, user: UserKey) -> list[bytes | None]:
+        """State and version of a user as they stand, whatever is pending."""
+        while True:
+            fields = ("state", "version", "pending", "pending_in")
+            answer: list[bytes | None] = await self._store.run("HMGET", keys.user(user), *fields)
+            if answer[2] is None or answer[3] is None:
+                return answer[:2]
             pending, conversation = answer[2].decode(), ConversationKey(answer[3].decode())
             fate = await self._ask(conversation, pending, refuse=False)
             if fate is _Fate.COMMITTED:
                 await self._confirm(user, pending)
             elif fate is _Fate.NEVER:
-                await self._store.call(_DROP, [keys.user(user)], [pending])
+                await self._drop(user, pending)
             else:
-                break
-            (answer,) = await self._store.sequence(self.reading(user))
-        return answer[:2]
+                return answer[:2]
 
     async def prepare(self, key: ConversationKey, write: Write, version: int, state: bytes) -> bool:
         """Put a state beside the one that was read as ``version``. False if that is another by now."""
@@ -148,11 +144,15 @@ class PreparedWrites:
             if await self._fate(ConversationKey(conversation), pending) is _Fate.COMMITTED:
                 await self._confirm(write.user, pending)
                 return False
-            await self._store.call(_DROP, [keys.user(write.user)], [pending])
+            await self._drop(write.user, pending)
 
     async def confirm(self, write: Write) -> None:
         """Make what was committed the user's state."""
         await self._confirm(write.user, write.id)
+
+    async def drop(self, write: Write) -> None:
+        """Forget a write whose commit was refused."""
+        await self._drop(write.user, write.id)
 
     async def catch_up(self, key: ConversationKey, write: Write) -> None:
         """Confirm what an earlier turn of this conversation has committed, and note that it is."""
@@ -177,3 +177,6 @@ class PreparedWrites:
 
     async def _confirm(self, user: UserKey, pending: str) -> None:
         await self._store.call(_CONFIRM, [keys.user(user)], [pending])
+
+    async def _drop(self, user: UserKey, pending: str) -> None:
+        await self._store.call(_DROP, [keys.user(user)], [pending])

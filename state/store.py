@@ -34,7 +34,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from domain.errors import StoreUnavailable
-from state.clients import Client, client_of, close
+from state.clients import Client, client_of, close, doubt_master
 from state.cluster import Cluster
 
 log = logging.getLogger("aside.store")
@@ -84,6 +84,10 @@ def scripted(script: Script, keys: Sequence[str], args: Sequence[Argument] = ())
     return Command(("EVALSHA", script.digest, len(keys), *keys, *args), script)
 
 
+def _refuses(result: Any) -> bool:
+    return isinstance(result, Exception) and (isinstance(result, _REFUSALS) or str(result).startswith(_REFUSING))
+
+
 @dataclass(frozen=True)
 class _Group:
     """Commands that stay together and in order, and who waits for their results."""
@@ -96,7 +100,7 @@ class _Group:
         if self.future.done():
             return
         error = next((result for result in mine if isinstance(result, Exception)), None)
-        if isinstance(error, _REFUSALS) or str(error).startswith(_REFUSING):
+        if _refuses(error):
             self.future.set_exception(StoreUnavailable(f"The store refuses to write: {error}"))
         elif error is not None:
             self.future.set_exception(error)
@@ -171,7 +175,8 @@ class Store:
     """Typed modules in this package are written on top of :meth:`call` and :meth:`run`."""
 
     def __init__(self, redis: Client) -> None:
-        self.redis = redis
+        self.redis: Any = redis
+        """For blocking reads of one key; they may raise :data:`READ_ERRORS`."""
         self.round_trips = 0
         self._cluster = Cluster(redis) if isinstance(redis, RedisCluster) else None
         self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send))
@@ -236,7 +241,12 @@ class Store:
         self.round_trips += 1
         if self._cluster is not None:
             return await self._cluster.send(commands)
-        assert not isinstance(self.redis, RedisCluster)
+        results = await self._send_to_one(commands)
+        if any(map(_refuses, results)):
+            await doubt_master(self.redis)
+        return results
+
+    async def _send_to_one(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
         if len(commands) == 1:
             try:
                 return [await self.redis.execute_command(*commands[0])]

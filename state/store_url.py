@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 Address = tuple[str, int]
 
@@ -49,7 +49,7 @@ def parse(url: str) -> SentinelUrl | ClusterUrl | None:
 
 def _sentinel(url: str) -> SentinelUrl:
     form = "write it as redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DATABASE"
-    parts = urlsplit(url)
+    parts = _split(url, form)
     username, password, sentinels = _authority(parts.netloc, SENTINEL_PORT, form)
     service, _, database = parts.path.removeprefix("/").partition("/")
     if not service:
@@ -75,11 +75,18 @@ def _sentinel(url: str) -> SentinelUrl:
 
 def _cluster(url: str, *, tls: bool) -> ClusterUrl:
     form = "write it as redis+cluster://HOST:PORT,HOST:PORT"
-    parts = urlsplit(url)
+    parts = _split(url, form)
     username, password, nodes = _authority(parts.netloc, CLUSTER_PORT, form)
     if parts.path.strip("/") or parts.query:
         raise ValueError(f"a cluster has neither databases nor options; {form}")
     return ClusterUrl(nodes=nodes, username=username, password=password, tls=tls)
+
+
+def _split(url: str, form: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # whose text may be the URL's
+        raise ValueError(f"its hosts or ports are malformed; {form}") from None
 
 
 def _authority(netloc: str, default_port: int, form: str) -> tuple[str | None, str | None, tuple[Address, ...]]:

@@ -220,13 +220,13 @@ class Turns:
     async def begin(
         self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
     ) -> Begun | Taken | AlreadyProcessed:
-        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`, and :class:`StoreUnavailable`."""
+        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`."""
         command = scripted(
             _BEGIN,
             [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
             [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL],
         )
-        reads = [self._reading(user)] if user is not None else []
+        reads = [_reading(user)] if user is not None and self._prepared is None else []
         asked_at = time.monotonic()
         answer, *user_answers = await self._store.sequence(command, *reads)
         if answer[0] == 0:
@@ -236,10 +236,11 @@ class Turns:
         self._held_until[token] = asked_at + self._lease_ms / 1000
         *answer, confirm = answer
         try:
-            if confirm is not None and self._prepared is not None:
-                await self._prepared.catch_up(key, Write.decode(confirm))
-            settled = [await self._settled(user, read) for read in user_answers if user is not None]
-            return self._begun(key, token, answer, user, settled, activity_id)
+            if self._prepared is not None:
+                if confirm is not None:
+                    await self._prepared.catch_up(key, Write.decode(confirm))
+                user_answers = [await self._prepared.read(user)] if user is not None else []
+            return self._begun(key, token, answer, user, user_answers, activity_id)
         except StoreUnavailable:
             self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))
@@ -281,16 +282,10 @@ class Turns:
         return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt))
 
     async def read_user(self, user: UserKey) -> Document:
-        (answer,) = await self._store.sequence(self._reading(user))
-        return self._user_document(await self._settled(user, answer))
-
-    def _reading(self, user: UserKey) -> Command:
         if self._prepared is not None:
-            return self._prepared.reading(user)
-        return Command(("HMGET", keys.user(user), "state", "version"))
-
-    async def _settled(self, user: UserKey, answer: list[bytes | None]) -> list[bytes | None]:
-        return answer if self._prepared is None else await self._prepared.settled(user, answer)
+            return self._user_document(await self._prepared.read(user))
+        (answer,) = await self._store.sequence(_reading(user))
+        return self._user_document(answer)
 
     def _user_document(self, answer: list[bytes | None]) -> Document:
         return Document(self._codec, answer[0], int(answer[1] or 0))
@@ -324,12 +319,11 @@ class Turns:
                 if not await self._prepare(self._prepared, turn, write, user.version, user_state):
                     return UserStateChanged()
         answer = await self._store.call(_COMMIT, names, [turn.token, turn.state.version, state, *users, *rest])
+        if write is not None and self._prepared is not None:
+            await (self._confirm(self._prepared, write) if answer[0] == 1 else self._prepared.drop(write))
         if answer[0] == 2:
             return UserStateChanged()
-        left = _left(answer, turn.conversation)
-        if write is not None and self._prepared is not None:
-            await self._confirm(self._prepared, write)
-        return entries, left
+        return entries, _left(answer, turn.conversation)
 
     @staticmethod
     async def _prepare(prepared: PreparedWrites, turn: Turn, write: Write, version: int, state: bytes) -> bool:
@@ -453,6 +447,10 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
     deliveries.sort(key=lambda delivery: (delivery.created_at, delivery.id))
     inputs.sort(key=lambda kept: kept.at)
     return deliveries, withdrawn, inputs, names
+
+
+def _reading(user: UserKey) -> Command:
+    return Command(("HMGET", keys.user(user), "state", "version"))
 
 
 def _left(answer: list[int], key: ConversationKey) -> Left:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app import Service
-from bots import pipeline
+from bots import failed_turns
 from delivery import loop
 from domain import sending
 from tests.conftest import ServiceFactory
@@ -29,5 +29,5 @@ def serving(**variables: str) -> Any:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses after failures are short, and loops look at what is due at once."""
     monkeypatch.setattr(sending, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(pipeline, "FAILED_PAUSE", 0.05)
+    monkeypatch.setattr(failed_turns, "FAILED_PAUSE", 0.05)
     monkeypatch.setattr(loop, "IDLE", 0.05)

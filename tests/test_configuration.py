@@ -211,6 +211,8 @@ def test_a_store_that_can_be_served_is_taken(url: str) -> None:
         ("redis+sentinel://h/aside?password=hunter2", "use sentinel_username and sentinel_password"),
         ("redis+sentinel://h/aside?hunter2", "use sentinel_username and sentinel_password"),
         ("redis+cluster://u:hunter2@h:1,h:99999", "hosts or ports are malformed"),
+        ("redis+cluster://u:hunter2@[::1", "hosts or ports are malformed"),
+        ("redis+cluster://u:hunter2\u2100@h", "hosts or ports are malformed"),
         ("redis+cluster://u:hunter2@h/1", "a cluster has neither databases nor options"),
         ("mysql://u:hunter2@h", "scheme is not known; use redis://"),
         ("hunter2@h:6379", "scheme is not known; use redis://"),

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bots import pipeline
+from bots import failed_turns
 from tests.people import Person, Sender
 from tests.serving import impatient, serving
 
@@ -113,7 +113,7 @@ class TestAQuestionThatCannotBeRepeated:
         """Tried again, then given up; the user sees nothing of it, not even an apology."""
         delivery = await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "failed")
         assert delivery["reason"] == "exhausted"
-        assert delivery["attempts"] == pipeline.FAILED_TRIES
+        assert delivery["attempts"] == failed_turns.FAILED_TRIES
         assert ann.news() == []
 
     async def test_does_not_hold_up_the_mail_behind_it(self, ann: Person, sender: Sender) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from app import Service
 from domain import sending
+from tests.conftest import ServiceFactory
 from tests.fake_channel import FakeChannel, Mood
 from tests.own_dialogs.slow import gates
 from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 from tests.waiting import until
+from web.messages import Messages
 
 __all__ = ["impatient"]
 
@@ -152,3 +155,24 @@ class TestATurnThatIsQuick:
         await ends(turn)
         (apology,) = ann.shows()
         assert apology.startswith("I am sorry")
+
+
+class TestATurnThatTakesLongerThanTheChannelWaits:
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> Service:
+        defaults = Messages.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "answer_within", 0.1)
+        return await start_service(ROOT_DIALOG="tests.own_dialogs.slow:Slow", FLUSH_AFTER="3600")
+
+    async def test_is_answered_before_it_is_over_and_goes_on(self, ann: Person) -> None:
+        """202; what it says comes when it has said it, and the channel's repetition changes nothing."""
+        activity = ann.activity(text="talk")
+        assert (await ann.posts(activity))[0] == 202
+        assert (await ann.posts(activity))[0] == 202
+        assert ann.shows() == []
+        for gate in ("more", "end"):
+            gates[gate].set()
+        await ann.hears("one", "two", "three", "four")
+        assert (await ann.posts(activity))[0] == 200
+        assert ann.news() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -548,6 +548,18 @@ class Process:
     took: set[str] = field(default_factory=set)
 
 
+def running(process: Process) -> bool:
+    return process.turn is not None
+
+
+def sending(process: Process) -> bool:
+    return bool(process.sending)
+
+
+def done(process: Process) -> bool:
+    return process.turn is None
+
+
 class TwoProcesses(RuleBasedStateMachine):
     """Two processes on one conversation, either of which dies at any point, against a model without a store.
 
@@ -579,6 +591,9 @@ class TwoProcesses(RuleBasedStateMachine):
     def a_conversation(self) -> None:
         self.do(self.bench.whole_turn("t0"))
 
+    def those(self, fits: Callable[[Process], bool]) -> list[int]:
+        return sorted(who for who, process in self.processes.items() if fits(process))
+
     @rule()
     def mail_comes(self) -> None:
         name = f"m{self.next():04}"
@@ -586,10 +601,10 @@ class TwoProcesses(RuleBasedStateMachine):
             self.do(self.bench.put(name))
         self.mail.add(name)
 
-    @rule(who=st.sampled_from([0, 1]))
-    def begin(self, who: int) -> None:
-        if who in self.processes:
-            return
+    @precondition(lambda self: len(self.processes) < 2)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        who = data.draw(st.sampled_from(sorted({0, 1} - self.processes.keys())))
         token = f"p{who}.{self.next()}"
         begun = self.do(self.bench.turns.begin(K, token))
         if self.holder is not None and not self.lapsed:
@@ -602,15 +617,15 @@ class TwoProcesses(RuleBasedStateMachine):
         took = {mail.id for mail in begun.turn.mail}
         self.processes[who] = Process(token, begun.turn, begun.leftovers, self.next(), took)
 
-    @rule(who=st.sampled_from([0, 1]), repeated=st.booleans())
-    def commit(self, who: int, repeated: bool) -> None:
-        process = self.processes.get(who)
-        if process is None or process.turn is None:
-            return
+    @precondition(lambda self: self.those(running))
+    @rule(data=st.data(), repeated=st.booleans())
+    def commit(self, data: st.DataObject, repeated: bool) -> None:
+        who = data.draw(st.sampled_from(self.those(running)))
+        process = self.processes[who]
+        assert process.turn is not None
         process.turn.state.own["n"] = process.change
         texts = [f"{process.token} says {number}" for number in range(2)]
-        if not process.turn.effects:
-            say(process.turn, *texts)
+        say(process.turn, *texts)
         if self.holder != who:
             with pytest.raises(LeaseLost):
                 self.do(self.bench.turns.commit(process.turn))
@@ -623,53 +638,54 @@ class TwoProcesses(RuleBasedStateMachine):
         self.mail -= process.took
         self.outbox += texts
 
-    @rule(who=st.sampled_from([0, 1]), repeated=st.booleans())
-    def send_one(self, who: int, repeated: bool) -> None:
-        process = self.processes.get(who)
-        if process is None or not process.sending:
-            return
+    @precondition(lambda self: self.those(sending))
+    @rule(data=st.data(), repeated=st.booleans())
+    def send_one(self, data: st.DataObject, repeated: bool) -> None:
+        """One effect is carried out and taken off; a process that lost its lease takes off nothing."""
+        who = data.draw(st.sampled_from(self.those(sending)))
+        process = self.processes[who]
         entry = process.sending.pop(0)
         for _ in range(2 if repeated else 1):
             acknowledgement = self.bench.acknowledge(process.token, [entry.id], release=False)
-            if self.holder != who:
+            if self.holder == who:
+                self.do(acknowledgement)
+            else:
                 with pytest.raises(LeaseLost):
                     self.do(acknowledgement)
-                self.processes.pop(who, None)
-            else:
-                self.do(acknowledgement)
         if self.holder == who:
-            self.sent += said([entry])
             assert self.outbox.pop(0) == said([entry])[0]
+            self.sent += said([entry])
+        else:
+            del self.processes[who]
 
-    @rule(who=st.sampled_from([0, 1]), repeated=st.booleans())
-    def let_go(self, who: int, repeated: bool) -> None:
-        process = self.processes.get(who)
-        if process is None or process.turn is not None or self.holder != who:
-            return
+    @precondition(lambda self: self.holder in self.those(done))
+    @rule(repeated=st.booleans())
+    def let_go(self, repeated: bool) -> None:
+        assert self.holder is not None
+        process = self.processes.pop(self.holder)
         for _ in range(2 if repeated else 1):
             left = self.do(self.bench.acknowledge(process.token, []))
             assert (left.outbox, left.mail) == (len(self.outbox), len(self.mail))
-        del self.processes[who]
         self.holder = None
 
-    @rule(who=st.sampled_from([0, 1]))
-    def die(self, who: int) -> None:
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
         """Whatever it had in hand is gone with it; its lock is not."""
-        self.processes.pop(who, None)
+        del self.processes[data.draw(st.sampled_from(sorted(self.processes)))]
 
-    @precondition(lambda self: self.holder is not None)
+    @precondition(lambda self: self.holder is not None and not self.lapsed)
     @rule()
     def lease_ends(self) -> None:
         self.do(self.bench.let_lease_end())
         self.lapsed = True
 
-    @precondition(lambda self: self.holder is not None)
+    @precondition(lambda self: self.holder in self.processes)
     @rule()
     def renew(self) -> None:
-        process = self.processes.get(self.holder or 0)
-        if process is not None:
-            assert self.do(self.bench.turns.renew(K, process.token)) is True
-            self.lapsed = False
+        assert self.holder is not None
+        assert self.do(self.bench.turns.renew(K, self.processes[self.holder].token))
+        self.lapsed = False
 
     @invariant()
     def the_store_agrees(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def ask(port: int, *command: Any) -> Any:
+async def ask(port: int, *command: Any, password: str | None = None) -> Any:
     """One command to one server; None if it cannot answer."""
-    redis = Redis(port=port, protocol=2)
+    redis = Redis(port=port, password=password, protocol=2)
     try:
         return await redis.execute_command(*command)
     except (RedisError, OSError):
@@ -99,7 +99,7 @@ class ClusterOfThree:
     async def form(self) -> None:
         everybody = [*self.ports, *([self.replica] if self.replica else [])]
         for port in everybody:
-            await until(lambda port=port: ask(port, "PING"), what="the node answers")
+            await until(partial(ask, port, "PING"), what="the node answers")
         share = -(-SLOTS // 3)
         for number, port in enumerate(self.ports):
             last = min(SLOTS, (number + 1) * share) - 1
@@ -130,9 +130,15 @@ class ClusterOfThree:
         slots = [await ask(port, "CLUSTER", "SLOTS") for port in everybody]
         return all(shards and any(len(shard) > 3 for shard in shards) for shards in slots)
 
+    @property
+    def pair(self) -> tuple[int, int]:
+        """The first primary and its replica."""
+        assert self.replica is not None
+        return self.ports[0], self.replica
+
     async def flush(self) -> None:
         for port in self.ports:
-            await until(lambda port=port: ask(port, "FLUSHALL"), what="the node is emptied")
+            await until(partial(ask, port, "FLUSHALL"), what="the node is emptied")
 
 
 @pytest.fixture(scope="session")
@@ -155,23 +161,31 @@ async def cluster_url(cluster: ClusterOfThree) -> str:
 
 
 class Watched:
-    """A master, its replica, and three sentinels that watch them."""
+    """A master, its replica, and three sentinels that watch them; both kinds have a password of their own."""
+
+    password = "inner"
+    sentinel_password = "outer"
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
-        alike = ("--save", "", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+        alike = ["--save", "", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+        alike += ["--requirepass", self.password, "--masterauth", self.password]
         self.master = servers.start(*alike)
         self.replica = servers.start(*alike, "--replicaof", f"127.0.0.1 {self.master}")
         self._sentinels: list[int] = []
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self._sentinels)}/{SERVICE}"
+        sentinels = ",".join(f"127.0.0.1:{port}" for port in self._sentinels)
+        return f"redis+sentinel://:{self.password}@{sentinels}/{SERVICE}?sentinel_password={self.sentinel_password}"
 
     async def form(self) -> None:
-        await until(lambda: follows(self.replica), what="the replica follows")
+        await until(lambda: follows(self.replica, self.password), what="the replica follows")
         watch = (
+            f"requirepass {self.sentinel_password}\n"
+            f"sentinel sentinel-pass {self.sentinel_password}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.master} 2\n"
+            f"sentinel auth-pass {SERVICE} {self.password}\n"
             f"sentinel down-after-milliseconds {SERVICE} 500\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
         )
@@ -181,7 +195,7 @@ class Watched:
 
     async def _watched(self) -> bool:
         for port in self._sentinels:
-            described = await ask(port, "SENTINEL", "MASTER", SERVICE)
+            described = await self.ask_sentinel("SENTINEL", "MASTER", SERVICE, port=port)
             if not described:
                 return False
             known = dict(_paired(described))
@@ -189,31 +203,36 @@ class Watched:
                 return False
         return True
 
+    async def ask_sentinel(self, *command: str, port: int | None = None) -> Any:
+        return await ask(port or self._sentinels[0], *command, password=self.sentinel_password)
+
     async def replicated(self) -> None:
         """Everything that was written is with the replica."""
-
-        async def caught_up() -> bool:
-            offsets = [
-                _field(await ask(port, "INFO", "replication") or b"", "master_repl_offset")
-                for port in (self.master, self.replica)
-            ]
-            return bool(offsets[0]) and offsets[0] == offsets[1]
-
-        await until(caught_up, what="the replica has everything")
+        await until(lambda: replicated(self.master, self.replica, self.password), what="the replica has everything")
 
     def kill_master(self) -> None:
         self._servers.kill(self.master)
 
 
-@contextlib.contextmanager
-def watched() -> Iterator[tuple[Servers, Watched]]:
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    """Of this test alone: which of them is the master changes."""
     with Servers() as servers:
-        yield servers, Watched(servers)
+        watched = Watched(servers)
+        await watched.form()
+        yield watched
 
 
-async def follows(replica: int) -> bool:
+async def replicated(master: int, replica: int, password: str | None = None) -> bool:
+    """Whether a replica has all that its master has."""
+    told = [await ask(port, "INFO", "replication", password=password) for port in (master, replica)]
+    offsets = [_field(info or b"", "master_repl_offset") for info in told]
+    return bool(offsets[0]) and offsets[0] == offsets[1]
+
+
+async def follows(replica: int, password: str | None = None) -> bool:
     """Whether a replica has its master's data and goes on receiving it."""
-    info = await ask(replica, "INFO", "replication")
+    info = await ask(replica, "INFO", "replication", password=password)
     return info is not None and _field(info, "master_link_status") == "up"
 
 

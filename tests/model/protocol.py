@@ -114,10 +114,6 @@ class State(NamedTuple):
     unknown: frozenset[Item] = frozenset()
     wrong: str = ""
     """What the last send did that it must not."""
-    crashes: int = 0
-    """So many more may come."""
-    faults: int = 0
-    """So many more sends may be answered badly."""
 
 
 class Step(NamedTuple):
@@ -131,7 +127,11 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
+    """``crashes``: whether processes crash, as often as may be; ``faults``: whether the channel answers sends badly."""
+
     faulty: Faulty | None = None
+    crashes: bool = True
+    faults: bool = True
 
     def is_faulty(self, mistake: Faulty) -> bool:
         return self.faulty is mistake
@@ -144,8 +144,8 @@ class Protocol:
                 yield from self._starts(s, who)
             else:
                 yield from self._goes_on(s, who, process)
-                if s.crashes:
-                    yield Step("crash", who, None, _gone(s, who)._replace(crashes=s.crashes - 1))
+                if self.crashes:
+                    yield Step("crash", who, None, _gone(s, who))
 
     # ------------------------------------------------------------------ the world
 
@@ -159,9 +159,8 @@ class Protocol:
             elif status == "kept":
                 promised = self._wake(s)._replace(inputs=_set(s.inputs, item, "answered"))
                 yield Step("promise", item, None, promised)
-                if s.crashes:
-                    back = _set(s.inputs, item, "open")
-                    yield Step("front crash", item, None, s._replace(inputs=back, crashes=s.crashes - 1))
+                if self.crashes:
+                    yield Step("front crash", item, None, s._replace(inputs=_set(s.inputs, item, "open")))
 
     def _fans_out(self, s: State, item: Item, status: str) -> Iterator[Step]:
         first, second = ("put", "wake")
@@ -173,9 +172,8 @@ class Protocol:
         after = _put(s, item) if name == "put" else self._wake(s)
         following = "put" if status == "accepted" else "done"
         yield Step(name, item, None, after._replace(mail=_set(s.mail, item, following)))
-        if status == "put" and s.crashes:
-            back = _set(s.mail, item, "accepted")
-            yield Step("fan-out crash", item, None, s._replace(mail=back, crashes=s.crashes - 1))
+        if status == "put" and self.crashes:
+            yield Step("fan-out crash", item, None, s._replace(mail=_set(s.mail, item, "accepted")))
 
     def _wake(self, s: State) -> State:
         """A wake-up takes every claim's ticket away, also when the member is due, or will be, without it."""
@@ -263,7 +261,7 @@ class Protocol:
             after = after._replace(work=None)
         going = entries if not p.blocked else ()
         step = "send" if going else "acknowledge"
-        p = p._replace(step=step, entries=going, committed=True, outcome=Outcome.NOTHING)
+        p = p._replace(step=step, read=(), mail=(), entries=going, committed=True, outcome=Outcome.NOTHING)
         return Step("commit", who, new, _with(after, who, p))
 
     # ------------------------------------------------------------------ carrying out
@@ -285,13 +283,11 @@ class Protocol:
             return
         shown = _accept(s, p.entries[0])
         yield Step("send", who, Outcome.SETTLED, _with(shown, who, _answered(p, Outcome.SETTLED)))
-        if s.faults:
+        if self.faults:
             outcome = Outcome.UNKNOWN if at_most_once else Outcome.DOUBTFUL
             for after in (s, shown):
-                after = after._replace(faults=s.faults - 1)
                 yield Step("send", who, outcome, _with(after, who, _answered(p, outcome)))
-            after = s._replace(faults=s.faults - 1)
-            yield Step("send", who, Outcome.THROTTLED, _with(after, who, _answered(p, Outcome.THROTTLED)))
+            yield Step("send", who, Outcome.THROTTLED, _with(s, who, _answered(p, Outcome.THROTTLED)))
 
     def _acknowledges(self, s: State, who: int, p: Process) -> Step:
         """One round trip: what is done leaves the outbox; after the last, the lock is released."""
@@ -313,7 +309,7 @@ class Protocol:
         elif not p.committed:
             p = p._replace(step="commit", outcome=Outcome.NOTHING)
         else:
-            p = p._replace(step="close", again=_more(s, p))
+            p = p._replace(step="close", outcome=Outcome.NOTHING, again=_more(s, p))
             s = s._replace(lock=None)
         return Step("acknowledge", who, saw, _with(s, who, p))
 
@@ -411,13 +407,11 @@ def _done(s: State, who: int, p: Process) -> State:
 # ---------------------------------------------------------------------- what has to hold
 
 
-def start(*, inputs: int = 2, mail: tuple[Item, ...] = ("m1", "x2"), crashes: int = 2, faults: int = 1) -> State:
+def start(*, inputs: int = 2, mail: tuple[Item, ...] = ("m1", "x2")) -> State:
     return State(
         processes=(None, None),
         inputs=tuple((f"i{number}", "open") for number in range(1, inputs + 1)),
         mail=tuple((item, "accepted") for item in mail),
-        crashes=crashes,
-        faults=faults,
     )
 
 
@@ -463,11 +457,15 @@ def normal(s: State) -> State:
     first, second = s.processes
     if second is None or (first is not None and _place(first) <= _place(second)):
         return s
-    return s._replace(
-        processes=(second, first),
-        lock=_other(s.lock),
-        work=_other(s.work),
-    )
+    return s._replace(processes=(second, first), lock=_other(s.lock), work=_other(s.work))
+
+
+def without_losers(s: State) -> State:
+    """Who lost the lock finds that out in its next step, whatever that is, and does nothing more."""
+    for who, p in enumerate(s.processes):
+        if p is not None and p.step in ("send", "acknowledge", "commit") and not _holds(s, who):
+            s = _gone(s, who)
+    return s
 
 
 def _place(p: Process) -> tuple[object, ...]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from tests.model.protocol import Protocol, State, is_over, normal, violation
+from tests.model.protocol import Faulty, Protocol, State, is_over, normal, violation, without_losers
+
+WITHOUT_LOCK = frozenset(
+    {
+        Faulty.COMMITS_WITHOUT_LOCK,
+        Faulty.SENDS_WITHOUT_LOCK,
+        Faulty.RELEASES_BEFORE_ACKNOWLEDGING,
+        Faulty.ACKNOWLEDGES_BEFORE_SENDING,
+    }
+)
+"""With these mistakes whoever lost the lock may do something all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +32,7 @@ class Walked:
 
 def walk(protocol: Protocol, first: State) -> Walked:
     """Breadth first, so that the trace is a shortest one; stops at the first violation."""
+    reduced = protocol.faulty is None or protocol.faulty not in WITHOUT_LOCK
     first = normal(first)
     came_from: dict[State, tuple[State, str] | None] = {first: None}
     before: dict[State, list[State]] = {first: []}
@@ -31,7 +42,7 @@ def walk(protocol: Protocol, first: State) -> Walked:
         state = ahead.popleft()
         for step in protocol.steps(state):
             steps += 1
-            after = normal(step.after)
+            after = normal(without_losers(step.after) if reduced else step.after)
             if after in came_from:
                 before[after].append(state)
                 continue

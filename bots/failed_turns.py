@@ -1,0 +1,94 @@
+"""After a turn that failed: what its user is told, and which mail is tried again, alone, and in the end given up."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import timedelta
+
+from botbuilder.core import InvokeResponse, TurnContext
+from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
+
+from domain.delivery import Delivery, Failure, Status
+from domain.effect import Send
+from domain.notification import Json
+from state.activities import to_json
+from state.turn import Turn
+
+FAILED_TRIES = 3
+"""Turns that a delivery may make fail before it is given up."""
+UNREADABLE_PAUSE = timedelta(seconds=30)
+"""Between looks at mail whose conversation's state cannot be read by this process."""
+FAILED_PAUSE = 1.0
+"""Seconds before mail whose turn failed is looked at again; doubled with each failure."""
+
+
+def apology(activity: Activity, text: str) -> Json:
+    reply = Activity(type=ActivityTypes.message, text=text, input_hint="acceptingInput")
+    return to_json(TurnContext.apply_conversation_reference(reply, TurnContext.get_conversation_reference(activity)))
+
+
+def failure_answer(activity: Activity, sentence: Json) -> InvokeResponse | None:
+    """What a failed turn answers in the response's body, where the channel waits for that."""
+    if activity.type == ActivityTypes.invoke:
+        return InvokeResponse(status=500, body={"error": {"code": "BotError", "message": sentence["text"]}})
+    if activity.delivery_mode == DeliveryModes.expect_replies:
+        return InvokeResponse(status=200, body={"activities": [sentence]})
+    return None
+
+
+def set_aside_what_failed(turn: Turn, *, user: bool) -> None:
+    """Mail that made a turn fail stays in the mailbox while other mail is looked at, and is then looked at alone."""
+    clean = [delivery for delivery in turn.mail if not delivery.attempts]
+    failed = [delivery for delivery in turn.mail if delivery.attempts]
+    if not failed:
+        return
+    turn.mail = clean if clean or user else failed[:1]
+    looked_at = {delivery.id for delivery in turn.mail}
+    turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
+    if user or len(looked_at) < len(clean) + len(failed):
+        turn.mail_wake_at = turn.at + (timedelta(seconds=FAILED_PAUSE) if user else timedelta())
+
+
+def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
+    """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
+    meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""
+    looked_at = {delivery.id for delivery in failed.mail}
+    turn.mail = [delivery for delivery in turn.mail if delivery.id in looked_at]
+    turn.mail_ids = [delivery.id for delivery in turn.mail]
+    for delivery in turn.mail:
+        if delivery.id in shown:
+            continue
+        delivery = delivery.failed_once_more()
+        if delivery.attempts >= FAILED_TRIES:
+            turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
+        else:
+            turn.bumped.append(delivery)
+    if turn.mail_left() > len(turn.bumped):
+        turn.mail_wake_at = turn.at + timedelta(seconds=0 if looked_at else FAILED_PAUSE)
+    elif turn.bumped:
+        attempts = min(delivery.attempts for delivery in turn.bumped)
+        turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
+
+
+def blame_inbox(turn: Turn, failed: Turn) -> None:
+    """What the inbox holds and the failed turn was about to say is tried again too, and in the end given up."""
+    said = {delivery.id for effect in failed.effects if isinstance(effect, Send) for delivery in effect.shows}
+    kept, attempts = [], 0
+    for delivery in map(Delivery.from_json, turn.state.own.get("inbox", ())):
+        if delivery.id in said:
+            delivery = delivery.failed_once_more()
+            attempts = max(attempts, delivery.attempts)
+            if delivery.attempts >= FAILED_TRIES:
+                turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
+                continue
+        kept.append(delivery)
+    if attempts:
+        turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
+        turn.fields["inbox"] = str(len(kept))
+    look_at_inbox(turn, attempts)
+
+
+def look_at_inbox(turn: Turn, attempts: int) -> None:
+    """A turn that failed does not know when its inbox wants to be looked at; the next turn finds out."""
+    if turn.state.own.get("inbox"):
+        turn.wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2**attempts)
