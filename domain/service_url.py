@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from domain.errors import ServiceUrlNotAllowed
 
 LOCAL_CHANNEL = "urn:aside:devchannel"
 """The service URL of the local development channel: its activities never leave the service."""
+
+
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.IGNORECASE)
+"""A host name or an IPv6 address. URL parsers disagree about what else may stand there, so nothing else may."""
 
 
 class ServiceUrls:
@@ -35,12 +40,14 @@ class ServiceUrls:
     def _allows(self, service_url: str) -> bool:
         if service_url == LOCAL_CHANNEL:
             return self._local_channel
+        if not service_url.isascii() or not service_url.isprintable() or " " in service_url or "\\" in service_url:
+            return False
         try:
             url = urlsplit(service_url)
             host, port = (url.hostname or "").lower(), url.port
         except ValueError:
             return False
-        if url.scheme not in ("http", "https") or not host or url.username or url.password:
+        if url.scheme not in ("http", "https") or "@" in url.netloc or not _HOST.fullmatch(host):
             return False
         origin = f"{url.scheme}://[{host}]" if ":" in host else f"{url.scheme}://{host}"
         return any(_matches(entry, url.scheme, host, origin, port) for entry in self._allowed)

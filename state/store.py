@@ -108,6 +108,19 @@ class _Group:
             self.future.set_result(mine)
 
 
+def _to_run_again(groups: list[_Group], results: list[Any]) -> list[int]:
+    """Of each group what comes from the first missing script on, so that it keeps its order; what did run of it
+    recognises that it has. Other groups are done."""
+    again: list[int] = []
+    start = 0
+    for group in groups:
+        mine = range(start, start + len(group.commands))
+        missing = next((i for i in mine if isinstance(results[i], NoScriptError)), mine.stop)
+        again += range(missing, mine.stop)
+        start = mine.stop
+    return again
+
+
 class _Lane:
     """Calls that share round trips: to the one server, or to one node of a cluster."""
 
@@ -129,7 +142,7 @@ class _Lane:
         while self._queue:
             groups = self._take()
             try:
-                results = await self._round_trip([command for group in groups for command in group.commands])
+                results = await self._round_trip(groups)
             except Exception as error:
                 for group in groups:
                     if not group.future.done():
@@ -149,25 +162,25 @@ class _Lane:
         groups, self._queue = self._queue[:count], self._queue[count:]
         return groups
 
-    async def _round_trip(self, commands: list[Command]) -> deque[Any]:
+    async def _round_trip(self, groups: list[_Group]) -> deque[Any]:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(0.025 * 2**attempt)
             try:
-                return deque(await self._execute(commands))
+                return deque(await self._execute(groups))
             except _CONNECTION_ERRORS as error:
                 broken: Exception = error
         log.warning("store unreachable: %s", broken, extra={"action": "store_unreachable"})
         raise StoreUnavailable(f"The store cannot be reached: {type(broken).__name__}") from broken
 
-    async def _execute(self, commands: list[Command]) -> list[Any]:
+    async def _execute(self, groups: list[_Group]) -> list[Any]:
+        commands = [command for group in groups for command in group.commands]
         results = await self._send([command.parts for command in commands])
-        first = next((i for i, result in enumerate(results) if isinstance(result, NoScriptError)), None)
-        if first is not None:
-            # The server forgot its scripts, or never had them. From the first that was missing, all are run again,
-            # so that a sequence keeps its order; what did run recognises that it has.
-            again = commands[first:]
-            results[first:] = await self._send([command.with_source() for command in again])
+        again = _to_run_again(groups, results)
+        if again:
+            # The server forgot its scripts, or never had them.
+            for i, result in zip(again, await self._send([commands[i].with_source() for i in again]), strict=True):
+                results[i] = result
         return results
 
 

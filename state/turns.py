@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -188,6 +188,8 @@ class Begun:
     """Seconds for which the channel wants nothing from this conversation's outbox."""
     doubtful: bool
     """Whether the first send among the leftovers may have gone out already: who committed it died, or lost the lock."""
+    claim: Claim | None = None
+    """The conversation's work, if it was to be taken in hand."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,18 @@ class Turns:
         """By a turn's token what it has confirmed; the conversation need not know it any more."""
 
     async def begin(
-        self, key: ConversationKey, token: str, *, user: UserKey | None = None, activity_id: str | None = None
+        self,
+        key: ConversationKey,
+        token: str,
+        *,
+        user: UserKey | None = None,
+        activity_id: str | None = None,
+        work: Work | None = None,
     ) -> Begun | Taken | AlreadyProcessed:
-        """Take the lock and read everything, in one round trip. Raises :class:`NewerState`."""
+        """Take the lock and read everything, in one round trip; just before, take the conversation's ``work`` in hand.
+
+        A claim from before, when the turn had yet to wait, may be another's by now. Raises :class:`NewerState`.
+        """
         command = scripted(
             _BEGIN,
             [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
@@ -228,7 +239,10 @@ class Turns:
         )
         reads = [_reading(user)] if user is not None and self._prepared is None else []
         asked_at = time.monotonic()
-        answer, *user_answers = await self._store.sequence(command, *reads)
+        opening = [] if work is None else [work.opening(key)]
+        answers = await self._store.sequence(*opening, command, *reads)
+        claim = Claim(member=key, ticket=answers.pop(0)) if opening else None
+        answer, *user_answers = answers
         if answer[0] == 0:
             return Taken(ends_in=answer[1] / 1000)
         if answer[0] == 2:
@@ -240,7 +254,7 @@ class Turns:
                 if confirm is not None:
                     await self._prepared.catch_up(key, Write.decode(confirm))
                 user_answers = [await self._prepared.read(user)] if user is not None else []
-            return self._begun(key, token, answer, user, user_answers, activity_id)
+            return replace(self._begun(key, token, answer, user, user_answers, activity_id), claim=claim)
         except StoreUnavailable:
             self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))

@@ -6,7 +6,7 @@ its score down to now; a time in the future is the same thing as an alarm. Wakin
 wake-ups of one conversation is one member.
 
 The score is also the claim's ticket: :meth:`close` removes a member only while its score is the one that
-the claimer was given, so that a wake-up that arrived in between is kept.
+the claimer was given. A wake-up always changes the score, so that one that arrived in between is kept.
 
 Used three times: for conversations that need a turn, for notifications to be fanned out, for jobs.
 """
@@ -44,14 +44,17 @@ return out
 """
 )
 
-# KEYS work bell | delay in ms, member... : due then, or earlier if it already is
+# KEYS work bell | delay in ms, member... : due then, or earlier if it already is; by a microsecond, so that no ticket
+# outlives a wake-up
 _WAKE = Script(
     _NOW
     + """
 local at = string.format('%.3f', now + ARGV[1])
 for i = 2, #ARGV do
   local before = redis.call('ZSCORE', KEYS[1], ARGV[i])
-  if not before or tonumber(before) > tonumber(at) then redis.call('ZADD', KEYS[1], at, ARGV[i]) end
+  local due = at
+  if before and tonumber(before) <= tonumber(at) then due = string.format('%.3f', before - 0.001) end
+  redis.call('ZADD', KEYS[1], due, ARGV[i])
 end
 if tonumber(ARGV[1]) <= 0 and redis.call('LLEN', KEYS[2]) == 0 then
   redis.call('LPUSH', KEYS[2], 1); redis.call('EXPIRE', KEYS[2], 60)
@@ -130,8 +133,12 @@ class Work:
 
     async def open(self, member: str, *, lease: float | None = None) -> Claim:
         """Take a member in hand that nobody woke, so that it is looked at again should this process die."""
-        lease_ms = self._lease_ms if lease is None else round(lease * 1000)
-        return Claim(member=member, ticket=await self._store.call(_OPEN, [self._key], [member, lease_ms]))
+        (ticket,) = await self._store.sequence(self.opening(member, lease=lease))
+        return Claim(member=member, ticket=ticket)
+
+    def opening(self, member: str, *, lease: float | None = None) -> Command:
+        """The command of :meth:`open`, to leave together with others; its answer is the ticket."""
+        return scripted(_OPEN, [self._key], [member, self._lease_ms if lease is None else round(lease * 1000)])
 
     async def extend(self, claim: Claim) -> Claim | None:
         """Keep a member in hand for another lease. None if it was woken or taken over: the claim still stands

@@ -26,7 +26,7 @@ class Faulty(Enum):
     ACKNOWLEDGES_BEFORE_SENDING = "acknowledges before sending"
     RELEASES_BEFORE_ACKNOWLEDGING = "releases before acknowledging"
     CLOSES_WITHOUT_TICKET = "closes without the ticket"
-    OPENS_ONCE = "opens before it waits, and not again when it begins"
+    OPENS_ONCE = "opens before it waits for the lock, and not again when it begins"
     OPENS_AFTER_BEGINNING = "opens after beginning"
     WAKE_KEEPS_TICKET = "a wake-up that changes nothing keeps the ticket"
     FORGETS_OTHER_INPUTS = "closes although it saw other inputs"
@@ -183,25 +183,19 @@ class Protocol:
     # ------------------------------------------------------------------ a turn
 
     def _starts(self, s: State, who: int) -> Iterator[Step]:
-        """A turn begins, for an input that is posted (or posted again) or for work that is due."""
+        """A turn begins, for an input that is posted (or posted again) or because work is due."""
         early = self.is_faulty(Faulty.OPENS_ONCE)
-        for item, status in s.inputs:
-            if status != "answered":
-                if early:
-                    yield Step("open", who, None, _opened(_with(s, who, Process("begin", item)), who))
-                else:
-                    yield from self._begins(s, who, item)
-        if s.work is not None:
+        for item in [item for item, status in s.inputs if status != "answered"] + [None] * (s.work is not None):
             if early:
-                yield Step("claim", who, None, _opened(_with(s, who, Process("begin", None)), who))
+                yield Step("open", (who, item), None, _opened(_with(s, who, Process("begin", item)), who))
             else:
-                yield from self._begins(s, who, None)
+                yield from self._begins(s, who, item)
 
     def _goes_on(self, s: State, who: int, p: Process) -> Iterator[Step]:
         match p.step:
-            case "begin":  # only the faulty take work in hand in a step of its own
+            case "begin":  # has waited, with what it took in hand before
                 yield from self._begins(s, who, p.input)
-            case "open":
+            case "open":  # too late
                 yield Step("open", who, None, _opened(_with(s, who, p._replace(step=_after_beginning(p))), who))
             case "send":
                 yield from self._sends(s, who, p)
@@ -241,7 +235,7 @@ class Protocol:
             entries=_doubted(s.outbox) if doubt else s.outbox,
             blocked=blocked,
         )
-        late = self.is_faulty(Faulty.OPENS_AFTER_BEGINNING)
+        late = item is not None and self.is_faulty(Faulty.OPENS_AFTER_BEGINNING)
         p = p._replace(others=any(each != p.input for each in kept), step="open" if late else _after_beginning(p))
         saw = (tuple(entry.item for entry in s.outbox), p.mail, kept, s.state, doubt, blocked)
         return Step("begin", (who, item), saw, _with(s._replace(lock=who, doubt=doubt, blocked=blocked), who, p))
@@ -318,7 +312,7 @@ class Protocol:
         if mine or self.is_faulty(Faulty.CLOSES_WITHOUT_TICKET):
             later = p.blocked or (p.others and not self.is_faulty(Faulty.FORGETS_OTHER_INPUTS))
             s = s._replace(work=NOBODY if later else None)
-        if p.again:
+        if p.again or (not mine and p.blocked):
             return Step("close", who, mine, _with(s, who, p._replace(step="wake")))
         return Step("close", who, mine, _done(s, who, p))
 
@@ -441,8 +435,9 @@ def violation(s: State) -> str:
 def _unattended(s: State) -> list[Item]:
     """What waits for a turn although its wake-up has come and gone."""
     to_come = {item for item, status in s.mail if status != "done"}
-    to_come |= {item for item, status in s.inputs if status != "answered"}
-    return [item for item in (*s.mailbox, *(entry.item for entry in s.outbox)) if item not in to_come]
+    asking = {item for item, status in s.inputs if status != "answered"}
+    forgotten = [item for item in s.mailbox if item not in to_come | asking]
+    return forgotten + [entry.item for entry in s.outbox if entry.item not in to_come]
 
 
 def is_over(s: State) -> bool:
