@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
@@ -70,6 +71,11 @@ class _Held:
     token: str
     claim: Claim
 
+    @classmethod
+    def of(cls, begun: Begun) -> _Held:
+        assert begun.claim is not None
+        return cls(key=begun.turn.conversation, token=begun.turn.token, claim=begun.claim)
+
 
 class Pipeline:
     """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
@@ -116,16 +122,18 @@ class Pipeline:
             while True:
                 token = new_id("trn")
 
-                async def begin(token: str = token) -> Begun | Taken | AlreadyProcessed:
-                    return await self._turns.begin(key, token, user=user, activity_id=activity.id or None)
+                async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
+                    return await self._turns.begin(
+                        key, token, user=user, activity_id=activity.id or None, work=work
+                    )
 
                 reached("before_lock")
-                claim, begun = await asyncio.gather(self._work.open(key), self._wait_for(begin))
+                begun = await self._wait_for(partial(begin, work=self._work))
                 if not isinstance(begun, Begun):
                     await self._work.wake(key)  # whatever else it was in hand for is still to be done
                     self._ended("user", "duplicate")
                     return Duplicate()
-                held = _Held(key=key, token=token, claim=claim)
+                held = _Held.of(begun)
                 earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
                 if earlier is None or earlier.activity["id"] == activity.id:
                     return await self._said(held, begun, begin, identity, activity)
@@ -148,14 +156,14 @@ class Pipeline:
         async with self._lines.turn(key):
             token = new_id("trn")
 
-            async def begin() -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token)
+            async def begin(work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
+                return await self._turns.begin(key, token, work=work)
 
             reached("before_lock")
-            begun = await begin()
+            begun = await begin(self._work)
             if not isinstance(begun, Begun):
                 return
-            held = _Held(key=key, token=token, claim=claim)
+            held = _Held.of(begun)
             if begun.turn.inputs:
                 await self._said_before(held, begun, begun.turn.inputs[0])
                 return

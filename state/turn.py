@@ -161,6 +161,8 @@ class Turn:
     def look_again(self) -> float | None:
         """Seconds after which the conversation needs a turn of its own accord, None for never."""
         moments = [moment for moment in (self.wake_at, self.mail_wake_at) if moment is not None]
+        if any(kept.activity.get("id") != self.activity_id for kept in self.inputs):
+            moments.append(self.at)  # what somebody else has said: whoever was to run its turn may be dead
         return max(0.0, (min(moments) - self.at).total_seconds()) if moments else None
 
     def provisional_id(self) -> str:

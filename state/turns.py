@@ -27,6 +27,7 @@ from state.codec import Codec
 from state.prepared import PreparedWrites, Write
 from state.store import Argument, Command, Script, Store, scripted
 from state.turn import Document, Kept, Turn
+from state.work import Claim, Work
 
 log = logging.getLogger("aside.turn")
 

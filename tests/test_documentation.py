@@ -115,6 +115,17 @@ class TestLinks:
         assert set(PAGES) - reached == set()
 
 
+class TestGuarantees:
+    @pytest.mark.parametrize("row", rows(ROOT / "docs" / "guarantees.md", "guaranteed"), ids=lambda row: row[0][:60])
+    def test_each_names_tests_that_exist(self, row: list[str]) -> None:
+        """A guarantee whose test was renamed or deleted is one that nobody holds."""
+        named = re.findall(r"(tests/\w+\.py)(?:::(\w+))?", row[1])
+        assert named
+        for path, test in named:
+            source = (ROOT / path).read_text(encoding="utf-8")
+            assert not test or re.search(rf"def {test}\(", source), f"{path}::{test}"
+
+
 class TestWords:
     @pytest.mark.parametrize("page", PAGES, ids=name_of)
     def test_are_those_of_the_product(self, page: Path) -> None:

@@ -1,0 +1,47 @@
+"""State that cannot be read: put aside, so that the conversation goes on."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from state import keys
+from tests.conftest import ServiceFactory, url_of
+from tests.fake_channel import FakeChannel
+from tests.people import Person, Sender
+from tests.waiting import until
+
+FOREIGN = b'1\n{}\n{"DialogState":{"$type":"long_gone.module:Cart","v":{}}}'
+
+
+@pytest.fixture
+async def ann(start_service: ServiceFactory, http: aiohttp.ClientSession, channel: FakeChannel) -> Person:
+    service = await start_service()
+    person = Person(http, url_of(service), channel)
+    await person.says("hello")
+    await service.store.run("HSET", keys.conversation(person.key), "state", FOREIGN)  # type: ignore[arg-type]
+    person.store = service.store  # type: ignore[attr-defined]
+    return person
+
+
+async def test_the_user_is_told_and_begins_anew(ann: Person, caplog: pytest.LogCaptureFixture) -> None:
+    """One sentence that says so; the next message is answered as always, and the operator has a copy."""
+    (sentence,) = await ann.says("still there?")
+    assert sentence.startswith("I am sorry, I lost track of what we were doing")
+    assert await ann.says("hello again") == ["You sent: hello again"]
+    kept = await ann.store.run("GET", keys.unreadable(ann.key))  # type: ignore[attr-defined, arg-type]
+    assert kept == FOREIGN
+    assert any(record.__dict__.get("action") == "turn_failed" for record in caplog.records)
+
+
+async def test_a_notification_waits_until_the_state_can_be_read(
+    ann: Person, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs no attempt, and is there when the user has begun anew."""
+    sender = Sender(http, ann.bot_url)
+    notification = await sender.notifies(ann, "patience", mode="interject")
+    await until(lambda: any(record.__dict__.get("action") == "turn_failed" for record in caplog.records))
+    assert (await sender.delivery(notification))["status"] == "pending"
+    await ann.says("hello?")
+    await sender.becomes(notification, "delivered")
+    await ann.sees(lambda texts: "patience" in texts)
