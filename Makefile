@@ -2,7 +2,7 @@
 PYTHON ?=
 INSTALLED = .venv/installed
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test lint bench soak clean
 
 setup: $(INSTALLED)
 
@@ -31,7 +31,7 @@ run: setup
 	@exec .venv/bin/python app.py
 
 test: setup lint
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q --numprocesses auto --dist loadfile
 
 lint: setup
 	.venv/bin/python -m ruff check .
@@ -39,6 +39,13 @@ lint: setup
 
 bench: setup
 	.venv/bin/python -m benchmarks
+
+# MINUTES of load and faults; SEED chooses them.
+MINUTES ?= 1
+SEED ?= 1
+
+soak: setup
+	.venv/bin/python -m soak --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

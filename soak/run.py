@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,12 +153,12 @@ class Soak:
         plan = self._plan
         over = asyncio.Event()
         users = [chatter.chats(over, plan.chat_pause) for chatter in chatters]
-        using = asyncio.gather(*users, self._notifier.notifies(over, plan.notify_pause))
-        trouble = asyncio.create_task(self._trouble(), name="trouble")
+        using: asyncio.Future[Any] = asyncio.gather(*users, self._notifier.notifies(over, plan.notify_pause))
+        trouble: asyncio.Future[Any] = asyncio.create_task(self._trouble(), name="trouble")
         try:
-            await asyncio.wait([using, trouble], timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if trouble.done() or using.done():
-                await asyncio.gather(trouble, using)
+            done, _ = await asyncio.wait({using, trouble}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:  # before its time: it failed
+                ended.result()
         finally:
             await _cancel([trouble])
         over.set()
@@ -279,11 +279,11 @@ class Soak:
         )
 
     async def _heard(self, key: str) -> list[Any]:
-        raw = await self._store.client.hget(key, "state")
+        raw: Any = await self._store.client.hget(key, "state")
         return list(Document(Codec(["soak"]), raw, 0).load().get(HEARD, ()))
 
 
-async def _cancel(running: list[asyncio.Task[None]]) -> None:
+async def _cancel(running: Sequence[asyncio.Future[Any]]) -> None:
     for one in running:
         one.cancel()
     await asyncio.gather(*running, return_exceptions=True)

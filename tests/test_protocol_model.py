@@ -10,10 +10,12 @@ from app import Service
 from domain.ids import ConversationKey
 from state.store import Store
 from tests.model.protocol import Faulty, Item, Protocol, State, start
-from tests.model.replay import Replay, held, seen
+from tests.model.replay import LONG, Replay, held, seen
 from tests.model.walk import walk
 from tests.people import Person
 from tests.waiting import until
+
+MOMENT = 0.001
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -52,15 +54,17 @@ def test_a_mistake_in_the_protocol_is_found(mistake: Faulty) -> None:
     assert walked.wrong
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 async def test_the_scripts_are_the_protocol(store: Store, seed: int) -> None:
     """Whatever happens in whichever order, they answer, and leave in the store, what the protocol says."""
     random = Random(seed)
     protocol, state = Protocol(), start()
-    replay = Replay(store, ConversationKey(f"msteams/{seed}"))
+    replay = Replay(store, ConversationKey(f"msteams/{seed}"), lease=random.choice((LONG, MOMENT)))
     happened = []
     for _ in range(80):
         steps = list(protocol.steps(state))
+        if not steps:
+            break  # everything was said and shown
         weights = [0.2 if "crash" in step.name else 1.0 for step in steps]
         (step,) = random.choices(steps, weights)
         happened.append((step.name, step.who, step.saw))

@@ -1,10 +1,10 @@
 """The protocol as a function from a state to its possible next states, with everything else left out.
 
 Two processes, one conversation. Inputs come from clients who post until they are answered, mail from a fan-out that
-repeats itself until it is through. A process may crash between any two steps; any time may pass between two steps, so that
-a lease may have ended whenever somebody looks, also that of a process which lives. The exception is between the
-check of the lock and the channel's acceptance, which are one step here (``Turns.assure``). What is a script in the
-service, or one round trip whose order matters, is one step here.
+repeats itself until it is through. A process may crash between any two steps, and any time may pass between them,
+so that a lease may have ended whenever somebody looks, also that of a process which lives. The exception is between
+the check of the lock and the channel's acceptance, which are one step here (``Turns.assure``). What is a script in
+the service, or one round trip whose order matters, is one step here.
 
 An effect is an ``Item``: the reply to an input, or what shows a piece of mail.
 """

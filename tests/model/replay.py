@@ -36,13 +36,16 @@ class _InHand:
 
 
 class Replay:
-    """``after`` takes one step and answers what the service let see, in the protocol's terms."""
+    """``after`` takes one step and answers what the service let see, in the protocol's terms.
 
-    def __init__(self, store: Store, key: ConversationKey) -> None:
+    ``lease``: seconds for which work is in hand; it makes no difference to the protocol.
+    """
+
+    def __init__(self, store: Store, key: ConversationKey, *, lease: float) -> None:
         self._store = store
         self._key = key
         self._turns = Turns(store, Codec(), lambda: NOW)
-        self._work = Work(store, key, lease=LONG)
+        self._work = Work(store, key, lease=lease)
         self._mail = Mail(store, Work(store, f"unheard {key}", lease=LONG))
         self._in_hand: dict[int, _InHand] = {}
         self._tokens = 0
