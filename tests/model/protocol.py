@@ -145,7 +145,7 @@ class Protocol:
             else:
                 yield from self._goes_on(s, who, process)
                 if self.crashes:
-                    yield Step("crash", who, None, _gone(s, who))
+                    yield Step("crash", who, None, gone(s, who))
 
     # ------------------------------------------------------------------ the world
 
@@ -214,11 +214,11 @@ class Protocol:
             s = _opened(s, who)
         if item is not None and item in s.commits:
             answered = s._replace(inputs=_set(s.inputs, item, "answered"))
-            yield Step("begin", (who, item), "already processed", self._wake(_gone(answered, who)))
+            yield Step("begin", (who, item), "already processed", self._wake(gone(answered, who)))
             return
         if s.lock is not None:
             waits = item is not None and self.is_faulty(Faulty.OPENS_ONCE)
-            yield Step("begin", (who, item), "taken", s if waits else _gone(s, who))
+            yield Step("begin", (who, item), "taken", s if waits else gone(s, who))
         for blocked in (False, True) if s.blocked else (False,):  # the pause may be over
             yield self._begun(s, who, item, blocked)
 
@@ -241,8 +241,8 @@ class Protocol:
         return Step("begin", (who, item), saw, _with(s._replace(lock=who, doubt=doubt, blocked=blocked), who, p))
 
     def _commits(self, s: State, who: int, p: Process) -> Step:
-        if not _holds(s, who) and not self.is_faulty(Faulty.COMMITS_WITHOUT_LOCK):
-            return Step("commit", who, "lost", _gone(s, who))
+        if not holds(s, who) and not self.is_faulty(Faulty.COMMITS_WITHOUT_LOCK):
+            return Step("commit", who, "lost", gone(s, who))
         new = (*p.mail, *((p.input,) if p.input is not None else ()))
         entries = tuple(Entry(item, False) for item in new)
         after = s._replace(
@@ -262,8 +262,8 @@ class Protocol:
 
     def _sends(self, s: State, who: int, p: Process) -> Iterator[Step]:
         item, doubtful = p.entries[0]
-        if not _holds(s, who) and not self.is_faulty(Faulty.SENDS_WITHOUT_LOCK):
-            yield Step("send", who, "lost", _gone(s, who))
+        if not holds(s, who) and not self.is_faulty(Faulty.SENDS_WITHOUT_LOCK):
+            yield Step("send", who, "lost", gone(s, who))
             return
         if self.is_faulty(Faulty.ACKNOWLEDGES_BEFORE_SENDING) and p.outcome is Outcome.NOTHING:
             s = s._replace(outbox=s.outbox[1:])
@@ -285,13 +285,13 @@ class Protocol:
 
     def _acknowledges(self, s: State, who: int, p: Process) -> Step:
         """One round trip: what is done leaves the outbox; after the last, the lock is released."""
-        if not _holds(s, who) and not self.is_faulty(Faulty.RELEASES_BEFORE_ACKNOWLEDGING):
-            return Step("acknowledge", who, "lost", _gone(s, who))
+        if not holds(s, who) and not self.is_faulty(Faulty.RELEASES_BEFORE_ACKNOWLEDGING):
+            return Step("acknowledge", who, "lost", gone(s, who))
         match p.outcome:
             case Outcome.SETTLED | Outcome.UNKNOWN:
-                gone = frozenset({p.entries[0].item}) if p.outcome is Outcome.UNKNOWN else frozenset()
+                never_told = frozenset({p.entries[0].item}) if p.outcome is Outcome.UNKNOWN else frozenset()
                 outbox = s.outbox[1:] if s.outbox and s.outbox[0].item == p.entries[0].item else s.outbox
-                s = s._replace(outbox=outbox, doubt=False, unknown=s.unknown | gone)
+                s = s._replace(outbox=outbox, doubt=False, unknown=s.unknown | never_told)
                 p = p._replace(entries=p.entries[1:])
             case Outcome.DOUBTFUL | Outcome.THROTTLED:
                 head = Entry(p.entries[0].item, p.entries[0].doubtful or p.outcome is Outcome.DOUBTFUL)
@@ -320,7 +320,7 @@ class Protocol:
 # ---------------------------------------------------------------------- parts of steps
 
 
-def _holds(s: State, who: int) -> bool:
+def holds(s: State, who: int) -> bool:
     return s.lock == who
 
 
@@ -382,9 +382,9 @@ def _with(s: State, who: int, process: Process | None) -> State:
     return s._replace(processes=tuple(process if n == who else each for n, each in enumerate(s.processes)))
 
 
-def _gone(s: State, who: int) -> State:
+def gone(s: State, who: int) -> State:
     """A process has nothing in hand any more. Its lock and its claim are those of nobody who lives."""
-    if _holds(s, who):
+    if holds(s, who):
         s = s._replace(lock=DEAD)
     if _is_ticket_of(s, who):
         s = s._replace(work=NOBODY)
@@ -395,10 +395,7 @@ def _done(s: State, who: int, p: Process) -> State:
     """The turn is over, and whoever asked is answered."""
     if p.input is not None and p.asked:
         s = s._replace(inputs=_set(s.inputs, p.input, "answered"))
-    return _gone(s, who)
-
-
-# ---------------------------------------------------------------------- what has to hold
+    return gone(s, who)
 
 
 def start(*, inputs: int = 2, mail: tuple[Item, ...] = ("m1", "x2")) -> State:
@@ -407,65 +404,3 @@ def start(*, inputs: int = 2, mail: tuple[Item, ...] = ("m1", "x2")) -> State:
         inputs=tuple((f"i{number}", "open") for number in range(1, inputs + 1)),
         mail=tuple((item, "accepted") for item in mail),
     )
-
-
-def violation(s: State) -> str:
-    """What is wrong with a state; empty for nothing."""
-    if s.wrong:
-        return s.wrong
-    if s.state != s.commits:
-        return f"the state is {s.state}, and turns committed {s.commits}"
-    if len(set(s.commits)) != len(s.commits):
-        return f"something was committed twice: {s.commits}"
-    kept = {entry.item for entry in s.outbox} | s.accepted | s.unknown
-    if lost := set(s.commits) - kept:
-        return f"committed and lost: {sorted(lost)}"
-    present = set(s.mailbox) | set(s.commits)
-    for item, status in s.inputs:
-        if status == "answered" and item not in present:
-            return f"{item} was answered and is lost"
-    for item, status in s.mail:
-        if status == "done" and item not in present:
-            return f"{item} is lost"
-    if s.work is None and (forgotten := _unattended(s)):
-        return f"nobody will look at {forgotten}"
-    return ""
-
-
-def _unattended(s: State) -> list[Item]:
-    """What waits for a turn although its wake-up has come and gone."""
-    to_come = {item for item, status in s.mail if status != "done"}
-    asking = {item for item, status in s.inputs if status != "answered"}
-    forgotten = [item for item in s.mailbox if item not in to_come | asking]
-    return forgotten + [entry.item for entry in s.outbox if entry.item not in to_come]
-
-
-def is_over(s: State) -> bool:
-    """Everything was said and shown, and nothing is under way."""
-    through = all(status == "answered" for _, status in s.inputs) and all(status == "done" for _, status in s.mail)
-    everything = {item for item, _ in (*s.inputs, *s.mail)}
-    return through and everything <= s.accepted | s.unknown and not s.outbox and not s.mailbox
-
-
-def normal(s: State) -> State:
-    """The same state whichever process is called the first (as a rule, which is enough to have fewer)."""
-    first, second = s.processes
-    if second is None or (first is not None and _place(first) <= _place(second)):
-        return s
-    return s._replace(processes=(second, first), lock=_other(s.lock), work=_other(s.work))
-
-
-def without_losers(s: State) -> State:
-    """Who lost the lock finds that out in its next step, whatever that is, and does nothing more."""
-    for who, p in enumerate(s.processes):
-        if p is not None and p.step in ("send", "acknowledge", "commit") and not _holds(s, who):
-            s = _gone(s, who)
-    return s
-
-
-def _place(p: Process) -> tuple[object, ...]:
-    return (p.step, p.input or "", p.committed, p.blocked, p.outcome.value, p.read, p.entries)
-
-
-def _other(process: int | None) -> int | None:
-    return process if process is None or process < 0 else 1 - process

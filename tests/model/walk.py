@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from tests.model.protocol import Faulty, Protocol, State, is_over, normal, violation, without_losers
+from tests.model.promises import is_over, violation
+from tests.model.protocol import Faulty, Process, Protocol, State, gone, holds
 
 WITHOUT_LOCK = frozenset(
     {
@@ -71,3 +72,30 @@ def _trace(came_from: dict[State, tuple[State, str] | None], state: State) -> tu
         state, name = link
         names.append(name)
     return tuple(reversed(names))
+
+
+# ---------------------------------------------------------------------- states that are as good as one
+
+
+def normal(s: State) -> State:
+    """The same state whichever process is called the first (as a rule, which is enough to have fewer)."""
+    first, second = s.processes
+    if second is None or (first is not None and _place(first) <= _place(second)):
+        return s
+    return s._replace(processes=(second, first), lock=_other(s.lock), work=_other(s.work))
+
+
+def without_losers(s: State) -> State:
+    """Who lost the lock finds that out in its next step, whatever that is, and does nothing more."""
+    for who, p in enumerate(s.processes):
+        if p is not None and p.step in ("send", "acknowledge", "commit") and not holds(s, who):
+            s = gone(s, who)
+    return s
+
+
+def _place(p: Process) -> tuple[object, ...]:
+    return (p.step, p.input or "", p.committed, p.blocked, p.outcome.value, p.read, p.entries)
+
+
+def _other(process: int | None) -> int | None:
+    return process if process is None or process < 0 else 1 - process
