@@ -6,6 +6,7 @@ a fan-out that is taken over repeats at most one page, and a mailbox takes nothi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from bots.fault_points import reached
@@ -58,9 +59,10 @@ class Fanout:
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""
         rows, _ = await self._notifications.deliveries(nid, start=progress.withdrawn, limit=PAGE)
-        for row in rows:
-            if not row.status.final:
-                await self._mail.withdraw(row.conversation, delivery_id(nid, row.index))
+        unseen = [row for row in rows if not row.status.final]
+        await asyncio.gather(  # together they share round trips
+            *(self._mail.withdraw(row.conversation, delivery_id(nid, row.index)) for row in unseen)
+        )
         await self._notifications.withdrawn(nid, progress.withdrawn + len(rows))
         return len(rows) == PAGE
 

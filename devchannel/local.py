@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from domain.service_url import LOCAL_CHANNEL
 from state.transcripts import ActivityJson, Transcripts
 
 CHANNEL_ID = "directline"
-SERVICE_URL = "urn:aside:devchannel"
+SERVICE_URL = LOCAL_CHANNEL
 """Activities of this channel carry it; what is sent there goes to :class:`LocalChannel` instead of over HTTP."""
 BOT: dict[str, Any] = {"id": "bot", "name": "Aside", "role": "bot"}
 

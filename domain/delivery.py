@@ -126,9 +126,6 @@ class Delivery:
             attempts=body.get("attempts", 0),
         )
 
-    def with_content(self, content: Content) -> Delivery:
-        return replace(self, content=content)
-
     def failed_once_more(self) -> Delivery:
         return replace(self, attempts=self.attempts + 1)
 

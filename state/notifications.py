@@ -219,7 +219,7 @@ class Notifications:
 
     async def reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""
-        name = keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
+        name = _idempotency_name(sender, key)
         digest = hashlib.sha256(body).hexdigest()
         mine: Json = {"id": new_id("ntf"), "digest": digest, "at": to_ms(self._clock()), "answer": None}
         stored = await self._store.call(_RESERVE, [name], [orjson.dumps(mine), keys.IDEMPOTENCY_TTL])
@@ -234,14 +234,14 @@ class Notifications:
 
     async def answered(self, sender: str, key: str, body: bytes, nid: NotificationId, answer: Json) -> None:
         """Remember the answer, for a repetition of the request."""
-        name = keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
+        name = _idempotency_name(sender, key)
         digest = hashlib.sha256(body).hexdigest()
         entry = {"id": nid, "digest": digest, "at": to_ms(self._clock()), "answer": answer}
         await self._store.run("SET", name, orjson.dumps(entry), "EX", keys.IDEMPOTENCY_TTL)
 
     async def abandon(self, sender: str, key: str) -> None:
         """The request was refused: its idempotency key is free again."""
-        await self._store.run("DEL", keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest()))
+        await self._store.run("DEL", _idempotency_name(sender, key))
 
     # ------------------------------------------------------------------ fan-out
 
@@ -422,3 +422,8 @@ def _row(index: int, value: bytes) -> DeliveryRow:
         activity_id=body.get("activityId"),
         may_be_repeated=body.get("mayBeRepeated", False),
     )
+
+
+def _idempotency_name(sender: str, key: str) -> str:
+    """Each sender's idempotency keys are its own."""
+    return keys.idempotency(hashlib.sha256(f"{sender}\x00{key}".encode()).hexdigest())
