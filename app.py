@@ -75,6 +75,9 @@ from web.services import WebServices
 log = logging.getLogger("aside.app")
 
 ROLES = ("serve", "web", "worker", "check")
+COLLECT_AFTER = (20_000, 20, 50)
+"""Allocations between garbage collections (Python's own: 700, 10, 10). A turn leaves hardly a cycle, but a few
+hundred turns under way are many objects to look through."""
 DELIVERY_CONCURRENCY = 200
 """Proactive turns under way at once in a process; each waits for the channel most of its time."""
 FANOUT_CONCURRENCY = 4
@@ -289,7 +292,11 @@ class Service:
             await self.fanout_work.close(claim, again_in=0 if more else None)
 
         self._loops = [
-            Loop("delivery", self.work, self.pipeline.proactive_turn, concurrency=DELIVERY_CONCURRENCY),
+            Loop(
+                *("delivery", self.work, self.pipeline.proactive_turn),
+                concurrency=DELIVERY_CONCURRENCY,
+                hurried=lambda: self.pipeline.users_waiting > 0,
+            ),
             Loop("fanout", self.fanout_work, spread, concurrency=FANOUT_CONCURRENCY),
         ]
         for loop in self._loops:
@@ -382,6 +389,7 @@ async def _run(settings: Settings, role: str) -> None:
     async with Service(settings, role=role) as service:
         gc.collect()
         gc.freeze()  # what start-up made stays; collections need not look at it again
+        gc.set_threshold(*COLLECT_AFTER)
         where = f"http://{settings.host}:{service.port}" if role != "worker" else "jobs only"
         log.info("ready: %s", where, extra={"action": "ready", "role": role})
         await stop.wait()

@@ -2,7 +2,7 @@
 
 It accepts every activity after the latency it is told and counts. It is controlled over the same port:
 ``/bench/reset?latency=0.02`` forgets everything, ``/bench/wait?arrivals=100`` answers with the :class:`Tally`
-once so many activities have arrived, ``/bench/sample`` with the last activity.
+once so many activities have arrived, ``/bench/sample`` with the last activity and whether it carried a token.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ class _Counting:
     tally: Tally = field(default_factory=Tally)
     seen: set[bytes] = field(default_factory=set)
     sample: tuple[bytes, bytes] = (b"", b"")
+    """The head and the body of the last request."""
     waiting: list[tuple[int, asyncio.Transport]] = field(default_factory=list)
 
-    def arrived(self, path: bytes, body: bytes) -> bytes:
+    def arrived(self, path: bytes, head: bytes, body: bytes) -> bytes:
         tally = self.tally
         tally.last = time.monotonic()
         tally.first = tally.first or tally.last
         tally.arrivals += 1
         self.seen.add(path.split(b"/", 4)[3])
-        self.sample = (path, body)
+        self.sample = (head, body)
         if self.waiting:
             self.tell()
-        return b'{"id":"%d"}' % tally.arrivals
+        return b'{"id":"17%011d"}' % tally.arrivals
 
     def tell(self) -> None:
         """Answer those whose number is reached."""
@@ -84,13 +85,13 @@ class _Connection(asyncio.Protocol):
             return
         head, body = self.received[:end], self.received[end + 4 : total]
         self.received = self.received[total:]
-        self.request(head.split(b" ", 2)[1], body)
+        self.request(head.split(b" ", 2)[1], head, body)
 
-    def request(self, path: bytes, body: bytes) -> None:
+    def request(self, path: bytes, head: bytes, body: bytes) -> None:
         if path.startswith(b"/bench/"):
             self.control(path.decode())
             return
-        answer = self.counting.arrived(path, body)
+        answer = self.counting.arrived(path, head, body)
         if self.counting.latency:
             asyncio.get_running_loop().call_later(self.counting.latency, self.answer, answer)
         else:
@@ -111,15 +112,15 @@ class _Connection(asyncio.Protocol):
             counting.__init__(float(asked["latency"]))  # type: ignore[misc]
             self.answer(b"{}")
         else:
-            where, body = counting.sample
-            self.answer(json.dumps({"path": where.decode(), "body": body.decode()}).encode())
+            head, body = counting.sample
+            where = head.split(b" ", 2)[1].decode() if head else ""
+            token = b"\r\nauthorization: bearer " in head.lower()
+            self.answer(json.dumps({"path": where, "body": body.decode(), "token": token}).encode())
 
 
 async def _serve() -> None:
     counting = _Counting()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Connection(counting), "127.0.0.1", 0, backlog=4096
-    )
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(counting), "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"ready: http://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import platform
+import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,14 +45,31 @@ def cores() -> tuple[int, int] | None:
     """
     if sys.platform != "linux":
         return None
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = sorted(all_cores())
     return (allowed[0], allowed[1]) if len(allowed) > 1 else None
 
 
+@functools.cache
+def all_cores() -> frozenset[int]:
+    """Those that this process may use. Ask before it is held to one itself."""
+    return frozenset(os.sched_getaffinity(0)) if sys.platform == "linux" else frozenset()
+
+
 def hold_to(pid: int, core: int | None) -> None:
-    if sys.platform == "linux" and core is not None:
+    """Let a process run on this core alone; None changes nothing."""
+    if core is not None:
+        _allow(pid, frozenset({core}))
+
+
+def let_go(pid: int) -> None:
+    """Let a process run wherever it could before."""
+    _allow(pid, all_cores())
+
+
+def _allow(pid: int, allowed: frozenset[int]) -> None:
+    if sys.platform == "linux":
         with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(pid, {core})
+            os.sched_setaffinity(pid, allowed)
 
 
 def processor_seconds(pid: int) -> float:
@@ -76,11 +94,26 @@ def described() -> list[str]:
     where = f"measured on core {pair[0]}, the rest on core {pair[1]}" if pair else "processes not held to cores"
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     return [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        ", ".join(filter(None, (f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", _commit()))),
         f"{_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; {where}",
         f"load before the run (1, 5, 15 min): {load}",
         f"Python {platform.python_version()}; " + ", ".join(f"{name} {_version(name)}" for name in SHOWN),
     ]
+
+
+def _commit() -> str:
+    """What was measured; empty outside a working copy."""
+    try:
+        name = _git("rev-parse", "--short", "HEAD")
+        return f"commit {name}{' and changes' if _git('status', '--porcelain') else ''}"
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    found = subprocess.run(("git", *arguments), cwd=folder, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
 
 
 def _model() -> str:

@@ -11,9 +11,9 @@ import re
 import socket
 from pathlib import Path
 
-from benchmarks.broadcast import AT_ONCE
-from benchmarks.processes import ROOT, outcome, started
+from benchmarks.processes import ROOT, Place, outcome, started
 from benchmarks.tables import Table, number
+from benchmarks.yardsticks import LIMIT_AT_ONCE
 
 NEEDED = ("fake_channel.py", "sdk_loop.py", "raw_limit.py")
 _LISTENS = re.compile(r" on (\S+:\d+)")
@@ -31,9 +31,9 @@ async def measure() -> list[Table]:
         return []
     table = Table("The yardsticks as other tools measure them, at 0 ms", ("", "msg/s", "CPU ms/msg"))
     channel = (str(tools / "fake_channel.py"), "--port", str(_free_port()), "--engine", "raw")
-    async with started(channel, measured=False, ready=_LISTENS) as process:
+    async with started(channel, place=Place.AROUND, ready=_LISTENS) as process:
         url = f"http://{process.url}"
-        limit = ("raw_limit.py", "--client", "aiohttp", "--uvloop", "--n", "4000", "--conc", str(AT_ONCE))
+        limit = ("raw_limit.py", "--client", "aiohttp", "--uvloop", "--n", "4000", "--conc", str(LIMIT_AT_ONCE))
         for name, (script, *arguments) in {
             "SDK Cloud": ("sdk_loop.py", "--adapter", "cloud", "--n", "400"),
             "SDK classic": ("sdk_loop.py", "--adapter", "bfa", "--n", "2000"),

@@ -16,7 +16,7 @@ import orjson
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _REQUEST = (
     b"%b %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%b"
+    b"%bContent-Length: %d\r\n\r\n%b"
 )
 Json = dict[str, Any]
 
@@ -28,7 +28,8 @@ class Refused(Exception):
 class Connection(asyncio.Protocol):
     """One HTTP/1.1 connection, one request at a time, answers with a length only."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
+        self._authorization = f"Authorization: Bearer {token}\r\n".encode() if token else b""
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
@@ -55,7 +56,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         data = b"" if body is None else orjson.dumps(body)
-        self._transport.write(_REQUEST % (method.encode(), path.encode(), len(data), data))
+        self._transport.write(_REQUEST % (method.encode(), path.encode(), self._authorization, len(data), data))
         return await self._answer
 
     async def ask(self, path: str) -> Any:
@@ -71,10 +72,12 @@ class Connection(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Connection]:
+async def connected(url: str, token: str | None = None) -> AsyncIterator[Connection]:
+    """A connection whose requests carry ``token``, if there is one."""
     address = urlsplit(url)
     assert address.hostname is not None and address.port is not None
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, address.hostname, address.port)
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: Connection(token), address.hostname, address.port)
     try:
         yield connection
     finally:
@@ -121,11 +124,13 @@ async def notify(connection: Connection, **fields: Any) -> tuple[Json, float]:
     return orjson.loads(answer), time.perf_counter() - began
 
 
-async def at_once(url: str, many: int, do: Callable[[Connection, int], Awaitable[None]]) -> None:
+async def at_once(
+    url: str, many: int, do: Callable[[Connection, int], Awaitable[None]], *, token: str | None = None
+) -> None:
     """``do`` for each of ``many`` people at once, each on a connection of their own."""
 
     async def person(number: int) -> None:
-        async with connected(url) as connection:
+        async with connected(url, token) as connection:
             await do(connection, number)
 
     async with asyncio.TaskGroup() as group:
@@ -133,13 +138,12 @@ async def at_once(url: str, many: int, do: Callable[[Connection, int], Awaitable
             group.create_task(person(number))
 
 
-async def introduce(bot_url: str, channel_url: str, people: int, *, text: str | None, start: int = 0) -> None:
-    """Make conversations known: everybody says ``text``, or without one installs the bot and says nothing."""
+async def introduce(bot_url: str, channel_url: str, people: int, *, start: int = 0, token: str | None = None) -> None:
+    """Make conversations known: everybody says hello and is answered."""
     numbers = iter(range(start, people))
-    what: Json = {"text": text} if text else {"type": "conversationUpdate", "membersAdded": []}
 
     async def speak(connection: Connection, _: int) -> None:
         for number in numbers:
-            await tell(connection, said(number, channel_url, **what))
+            await tell(connection, said(number, channel_url, text="hello"))
 
-    await at_once(bot_url, 50, speak)
+    await at_once(bot_url, min(50, people - start), speak, token=token)

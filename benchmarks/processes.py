@@ -10,16 +10,17 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from benchmarks.machine import cores, hold_to
+from benchmarks.machine import cores, hold_to, let_go
 from state.embedded import find_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,15 @@ SHOWN_OF_AN_ERROR = 60
 """Lines."""
 _READY = re.compile(r"ready: (http://\S+)")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG")
+
+
+class Place(Enum):
+    """Which core a process gets."""
+
+    MEASURED = auto()
+    AROUND = auto()
+    """That of everything which is there for the sake of the measurement."""
+    ANYWHERE = auto()
 
 
 class DidNotStart(Exception):
@@ -62,30 +72,37 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(service: Sequence[str] = SERVICE) -> AsyncIterator[Stage]:
+async def staged(service: Sequence[str] = SERVICE, env: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
     """The service on its core; the channel and an empty store on the other."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_server())
         channel = await stack.enter_async_context(channel_process())
-        process = await stack.enter_async_context(
-            started(service, measured=True, PORT="0", REDIS_URL=store.url)
-        )
+        process = await stack.enter_async_context(serving(store, service, env))
         yield Stage(service=process, channel=channel, store=store)
 
 
-@asynccontextmanager
-async def channel_process() -> AsyncIterator[Process]:
-    async with started(("-m", "benchmarks.channel"), measured=False) as channel:
-        yield channel
+def serving(
+    store: StoreServer,
+    service: Sequence[str] = SERVICE,
+    env: Mapping[str, str] | None = None,
+    *,
+    place: Place = Place.MEASURED,
+) -> AbstractAsyncContextManager[Process]:
+    """A process of the service, with ``env`` in its environment, on a store that others may share."""
+    return started(service, {"PORT": "0", "REDIS_URL": store.url, **(env or {})}, place=place)
+
+
+def channel_process(place: Place = Place.AROUND) -> AbstractAsyncContextManager[Process]:
+    return started(("-m", "benchmarks.channel"), place=place)
 
 
 @asynccontextmanager
 async def started(
-    arguments: Sequence[str], *, measured: bool, ready: re.Pattern[str] = _READY, **variables: str
+    arguments: Sequence[str], env: Mapping[str, str] | None = None, *, place: Place, ready: re.Pattern[str] = _READY
 ) -> AsyncIterator[Process]:
     """Python with ``arguments``, from when it prints that it is ready and where; SIGTERM when the block ends."""
     began = time.monotonic()
-    process = await _spawn(arguments, measured=measured, output=asyncio.subprocess.STDOUT, **variables)
+    process = await _spawn(arguments, env or {}, place, asyncio.subprocess.STDOUT)
     reading: asyncio.Task[None] | None = None
     try:
         url = await _until_ready(process, ready)
@@ -100,7 +117,7 @@ async def started(
 
 async def outcome(arguments: Sequence[str]) -> Any:
     """What a process on the measured core prints as JSON, once it is done."""
-    process = await _spawn(arguments, measured=True, output=asyncio.subprocess.PIPE)
+    process = await _spawn(arguments, {}, Place.MEASURED, asyncio.subprocess.PIPE)
     try:
         output, errors = await process.communicate()
     finally:
@@ -111,24 +128,27 @@ async def outcome(arguments: Sequence[str]) -> Any:
 
 
 async def _spawn(
-    arguments: Sequence[str], *, measured: bool, output: int, **variables: str
+    arguments: Sequence[str], env: Mapping[str, str], place: Place, output: int
 ) -> asyncio.subprocess.Process:
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *arguments),
         cwd=ROOT,
-        env={**kept, "PYTHONPATH": str(ROOT), **variables},
+        env={**kept, "PYTHONPATH": str(ROOT), **env},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=output,
     )
-    _place(process.pid, measured=measured)
+    _put(process.pid, place)
     return process
 
 
-def _place(pid: int, *, measured: bool) -> None:
+def _put(pid: int, place: Place) -> None:
     pair = cores()
-    hold_to(pid, pair and pair[0 if measured else 1])
+    if place is Place.ANYWHERE:
+        let_go(pid)
+    else:
+        hold_to(pid, pair and pair[0 if place is Place.MEASURED else 1])
 
 
 async def _until_ready(process: asyncio.subprocess.Process, ready: re.Pattern[str]) -> str:
@@ -168,8 +188,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def store_server() -> AsyncIterator[StoreServer]:
-    """The wheel's server on a socket of its own, in memory only, beside the channel."""
+async def store_server(place: Place = Place.AROUND) -> AsyncIterator[StoreServer]:
+    """The wheel's server on a socket of its own, in memory only."""
     with tempfile.TemporaryDirectory(prefix="aside-bench-") as folder:
         socket = f"{folder}/store.sock"
         options = ("--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir", folder)
@@ -179,7 +199,7 @@ async def store_server() -> AsyncIterator[StoreServer]:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        _place(process.pid, measured=False)
+        _put(process.pid, place)
         url = f"unix://{socket}"
         client = Redis.from_url(url)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sysconfig
@@ -11,8 +12,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.broadcast import run
 from benchmarks.people import connected, introduce
@@ -20,41 +22,43 @@ from benchmarks.processes import ROOT, Stage, staged
 from benchmarks.tables import Table, number
 from benchmarks.turns import WARM_UP, speak
 
-SHOWN = 40
+SHOWN = 16
+SHOWN_IN_DETAIL = 40
+NEGLIGIBLE = 0.004
 WRITTEN_WITHIN = 20.0
 _SITE = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 _STANDARD = sysconfig.get_path("stdlib")
 _LOOP = "the event loop itself (uvloop, sockets)"
 
 Frame = tuple[str, str, int]
+Done = TypeVar("Done")
 
 
 async def measure(people: int, *, broadcasts: int, turns: int) -> list[Table]:
     with tempfile.TemporaryDirectory(prefix="aside-bench-") as folder:
         where = Path(folder) / "profile.json"
         async with staged(("-m", "benchmarks.sampled", str(where))) as stage:
-            await introduce(stage.service.url, stage.channel.url, people, text="hello")
+            await introduce(stage.service.url, stage.channel.url, people)
             async with connected(stage.service.url) as bot, connected(stage.channel.url) as channel:
 
-                async def broadcast() -> None:
-                    for _ in range(broadcasts):
-                        await run(stage, bot, channel, 0.0, people)
+                async def broadcast(times: int = 1) -> None:
+                    for _ in range(times):
+                        await run(stage.store, (stage.service,), bot, channel, 0.0, people)
 
-                async def talk() -> None:
-                    await speak(stage.service.url, stage.channel.url, turns)
-
-                await run(stage, bot, channel, 0.0, people)
-                one = await _profiled(stage, where, broadcast)
+                await broadcast()
+                delivery, _ = await profiled(stage, where, lambda: broadcast(broadcasts))
                 await speak(stage.service.url, stage.channel.url, WARM_UP)
-                other = await _profiled(stage, where, talk)
-    return [*_tables("delivery", one, people * broadcasts), *_tables("user's turn", other, turns)]
+                turn, _ = await profiled(stage, where, lambda: speak(stage.service.url, stage.channel.url, turns))
+    views = [View.of("delivery", delivery, people * broadcasts), View.of("user's turn", turn, turns)]
+    return [_by_part(views), *(_by_function(view) for view in views), *(_by_work(view) for view in views)]
 
 
-async def _profiled(stage: Stage, where: Path, do: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+async def profiled(stage: Stage, where: Path, do: Callable[[], Awaitable[Done]]) -> tuple[dict[str, Any], Done]:
+    """What ``benchmarks.sampled`` found while something was done, and what came of that."""
     os.kill(stage.service.pid, signal.SIGUSR1)
-    await do()
+    done = await do()
     os.kill(stage.service.pid, signal.SIGUSR2)
-    return await asyncio.to_thread(_written, where)
+    return await asyncio.to_thread(_written, where), done
 
 
 def _written(where: Path) -> dict[str, Any]:
@@ -69,31 +73,80 @@ def _written(where: Path) -> dict[str, Any]:
     return body
 
 
-def _tables(what: str, profile: dict[str, Any], many: int) -> list[Table]:
-    samples = sum(count for _, count in profile["stacks"])
-    each = profile["processor"] / many * 1e6
-    parts: Counter[str] = Counter()
-    own: Counter[str] = Counter()
-    inclusive: Counter[str] = Counter()
-    for frames, count in profile["stacks"]:
-        parts[_part(frames)] += count
-        ours = [_named(frame) for frame in frames if _is_ours(frame)]
-        own[f"{ours[0] if ours else '(none of ours)'} -> {_part(frames)}"] += count
-        for name in set(ours):
-            inclusive[name] += count
-    told = f"{number(each)} us of processor time, {profile['roundTrips'] / many:.2f} round trips; {samples} samples"
-    return [
-        _table(f"A {what}, by who runs: {told}", parts, samples, each),
-        _table(f"A {what}, by function of ours and whom it has do the work", own, samples, each),
-        _table(f"A {what}, by function of ours, with all it calls", inclusive, samples, each),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A profile's samples, counted by who ran, by function of ours with all it calls, and by both."""
+
+    what: str
+    samples: int
+    each: float
+    """Microseconds."""
+    round_trips: float
+    parts: Counter[str]
+    functions: Counter[str]
+    work: Counter[str]
+
+    @classmethod
+    def of(cls, what: str, profile: dict[str, Any], many: int) -> View:
+        parts: Counter[str] = Counter()
+        functions: Counter[str] = Counter()
+        work: Counter[str] = Counter()
+        for frames, count in profile["stacks"]:
+            parts[_part(frames)] += count
+            ours = [_named(frame) for frame in frames if _is_ours(frame)]
+            work[f"{ours[0] if ours else '(none of ours)'} -> {_part(frames)}"] += count
+            for name in set(ours):
+                functions[name] += count
+        samples = sum(count for _, count in profile["stacks"])
+        each = profile["processor"] / many * 1e6
+        trips = profile["roundTrips"] / many
+        return cls(
+            what=what, samples=samples, each=each, round_trips=trips, parts=parts, functions=functions, work=work
+        )
+
+    def cells(self, count: int) -> tuple[str, str]:
+        share = count / self.samples
+        return (number(share * self.each), f"{100 * share:.1f}") if share >= NEGLIGIBLE else ("", "")
+
+    def told(self) -> str:
+        return (
+            f"A {self.what}: {number(self.each)} us of processor time, {number(self.round_trips)} round trips;"
+            f" {self.samples:,} samples, so that a share of 2 % is good to about"
+            f" {200 * math.sqrt(0.02 / self.samples):.1f} points."
+        )
 
 
-def _table(title: str, counts: Counter[str], samples: int, each: float) -> Table:
-    table = Table(title, ("", "us", "%"))
-    for name, count in counts.most_common(SHOWN):
-        if count / samples >= 0.004:
-            table.add(name, number(count / samples * each), f"{100 * count / samples:.1f}")
+def _by_part(views: list[View]) -> Table:
+    heads = [cell for view in views for cell in (view.what, "")]
+    units = [cell for _ in views for cell in ("us", "%")]
+    table = Table(
+        "Where the processor time goes, by who runs", ("", *heads), ("", *units), notes=[view.told() for view in views]
+    )
+    names = Counter(dict.fromkeys((name for view in views for name in view.parts), 0))
+    for view in views:
+        names.update({name: round(1e6 * count / view.samples) for name, count in view.parts.items()})
+    for name, _ in names.most_common():
+        cells = [cell for view in views for cell in view.cells(view.parts[name])]
+        if any(cells):
+            table.add(name, *cells)
+    table.add("all", *(cell for view in views for cell in (number(view.each), "100")))
+    return table
+
+
+def _by_function(view: View) -> Table:
+    return _table(f"A {view.what}, by function of ours, with all it calls", view, view.functions, most=SHOWN)
+
+
+def _by_work(view: View) -> Table:
+    title = f"A {view.what}, by function of ours and whom it has do the work"
+    return _table(title, view, view.work, most=SHOWN_IN_DETAIL, detail=True)
+
+
+def _table(title: str, view: View, counts: Counter[str], *, most: int, detail: bool = False) -> Table:
+    table = Table(title, ("", "us", "%"), detail=detail)
+    for name, count in counts.most_common(most):
+        if count / view.samples >= NEGLIGIBLE:
+            table.add(name, *view.cells(count))
     return table
 
 

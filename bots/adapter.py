@@ -10,9 +10,11 @@ from typing import Any
 from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity, ActivityTypes, ConversationReference, DeliveryModes, ResourceResponse
+from botframework.connector.auth import ClaimsIdentity
 
 from bots.channel import Channel
 from bots.sdk_clients import SdkClients
+from bots.turn_context import LightTurnContext
 from domain.effect import Operation, Send
 from domain.notification import Json
 from state.activities import to_json
@@ -35,9 +37,28 @@ class AsideAdapter(CloudAdapter):
         super().__init__(clients)
         self._channel = channel
 
-    def _create_turn_context(self, activity: Activity, *args: Any, **kwargs: Any) -> TurnContext:
-        context = super()._create_turn_context(activity, *args, **kwargs)
-        context.turn_state[TURN_KEY] = CURRENT_TURN.get()
+    def _create_turn_context(
+        self,
+        activity: Activity,
+        claims_identity: ClaimsIdentity,
+        oauth_scope: str | None,
+        connector_client: Any,
+        user_token_client: Any,
+        logic: Any,
+        connector_factory: Any,
+    ) -> TurnContext:
+        context = LightTurnContext(self, activity)
+        context.turn_state.update(
+            {
+                TURN_KEY: CURRENT_TURN.get(),
+                self.BOT_IDENTITY_KEY: claims_identity,
+                self.BOT_CONNECTOR_CLIENT_KEY: connector_client,
+                self.USER_TOKEN_CLIENT_KEY: user_token_client,
+                self.BOT_CALLBACK_HANDLER_KEY: logic,
+                self.CONNECTOR_FACTORY_KEY: connector_factory,
+                self.BOT_OAUTH_SCOPE_KEY: oauth_scope,
+            }
+        )
         return context
 
     async def send_activities(self, context: TurnContext, activities: Sequence[Activity]) -> list[ResourceResponse]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -25,6 +27,8 @@ LEEWAY = 300
 KEYS_KEPT = 24 * 3600.0
 KEYS_ASKED_AGAIN = 60.0
 """Seconds between two fetches of the keys for the sake of one that is missing."""
+KEPT_TOKENS = 256
+"""A channel shows the same token for every activity of an hour or so."""
 REQUEST_TIMEOUT = 10.0
 
 
@@ -75,6 +79,19 @@ class SigningKeys:
         self._keys, self._fetched = found, time.monotonic()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Verified:
+    """What a token was found to say, by the key that it is signed with."""
+
+    key_id: str
+    key: Any
+    claims: dict[str, Any]
+
+    def holds(self, key: Any) -> bool:
+        """Whether the verdict would be the same now: the key is still the channel's, the token has not expired."""
+        return key is self.key and int(self.claims["exp"]) > time.time() - LEEWAY
+
+
 class ChannelAuthentication:
     """``development``: without an app id everybody is let in, as in the SDK's samples; elsewhere nobody is."""
 
@@ -92,6 +109,7 @@ class ChannelAuthentication:
         self._issuer = issuer
         self._signing_keys = signing_keys
         self._sdk = sdk
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity:
         """The identity behind an Authorization header. Raises :class:`Unauthenticated`."""
@@ -102,19 +120,38 @@ class ChannelAuthentication:
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("there is no bearer token")
+        if token in self._verified:
+            return await self._channel(token, self._verified[token].key_id, activity)
         try:
-            issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+            unverified = jwt.decode_complete(token, options={"verify_signature": False})
         except jwt.PyJWTError as error:
             raise Unauthenticated("the token cannot be read") from error
-        if issuer == self._issuer:
-            return await self._channel(token, activity)
+        if unverified["payload"].get("iss") == self._issuer:
+            return await self._channel(token, str(unverified["header"].get("kid")), activity)
         return await self._emulator(header or "", activity)
 
-    async def _channel(self, token: str, activity: Activity) -> ClaimsIdentity:
+    async def _channel(self, token: str, key_id: str, activity: Activity) -> ClaimsIdentity:
+        key, endorsements = await self._signing_keys.find(key_id)
+        claims = self._claims(token, key_id, key)
+        if endorsements and activity.channel_id not in endorsements:
+            raise Unauthenticated("the signing key is not endorsed for this channel")
+        if claims.get("serviceurl", claims.get("serviceUrl")) != activity.service_url:
+            raise Unauthenticated("the token is for another service URL")
+        return ClaimsIdentity(dict(claims), True)
+
+    def _claims(self, token: str, key_id: str, key: Any) -> dict[str, Any]:
+        """What a token says once it is verified; a verdict is kept, for it takes longer than reading the activity."""
+        known = self._verified.pop(token, None)
+        if known is None or not known.holds(key):
+            known = _Verified(key_id=key_id, key=key, claims=self._verify(token, key))
+        self._verified[token] = known
+        if len(self._verified) > KEPT_TOKENS:
+            self._verified.popitem(last=False)
+        return known.claims
+
+    def _verify(self, token: str, key: Any) -> dict[str, Any]:
         try:
-            header = jwt.get_unverified_header(token)
-            key, endorsements = await self._signing_keys.find(str(header.get("kid")))
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=["RS256"],
@@ -125,11 +162,7 @@ class ChannelAuthentication:
             )
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
-        if endorsements and activity.channel_id not in endorsements:
-            raise Unauthenticated("the signing key is not endorsed for this channel")
-        if claims.get("serviceurl", claims.get("serviceUrl")) != activity.service_url:
-            raise Unauthenticated("the token is for another service URL")
-        return ClaimsIdentity(claims, True)
+        return claims
 
     async def _emulator(self, header: str, activity: Activity) -> ClaimsIdentity:
         try:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import functools
 import logging
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC
 from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from bots.tokens import Tokens, TokenUnavailable
 from domain.effect import Operation, Send
@@ -29,8 +34,8 @@ USER_AGENT = "Microsoft-BotFramework/3.1 (Aside)"
 DETAIL = 300
 """Characters of a channel's error that are kept for the operator."""
 
-_ACCEPTED = (200, 201, 202, 204)
 _DOUBTFUL = (408, 412, 500, 502, 503, 504)
+_MISSING = (404, 410)
 _BLOCKED_CODES = ("MessageWritesBlocked",)
 _UNINSTALLED_CODES = ("ForbiddenOperationException", "BotNotInConversationRoster", "BotDisabledByAdmin")
 """Microsoft Learn, "Send proactive messages" and "Proactive bot and message API error codes"."""
@@ -99,28 +104,33 @@ class HttpChannel:
         return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=activity_id)
 
     async def _request(self, send: Send, activity_id: str | None, authorization: str | None) -> ChannelAnswer:
-        method, url, body = _http(send, activity_id)
         headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": USER_AGENT}
         if authorization is not None:
             headers["Authorization"] = authorization
         try:
+            method, address, body = _http(send, activity_id)
+            url = URL(address, encoded=True)  # it is: yarl need not look at it again
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
             ) as response:
-                data = await response.read()
-                answer = _answer(response.status, response.headers.get("Retry-After"), data)
+                answer = _answer(response.status, response.headers, await _body(response))
                 if answer.answer is Answer.MISSING and send.operation is not Operation.SEND:
                     return _missing_activity(answer)
                 return answer
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
             return ChannelAnswer(answer=Answer.NOT_SENT, detail=type(error).__name__)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041 - named for what it is
             return ChannelAnswer(answer=Answer.DOUBTFUL, detail=type(error).__name__)
 
 
+@functools.lru_cache(maxsize=1024)
+def _base(service_url: str) -> str:
+    return str(URL(service_url)).rstrip("/")
+
+
 def _http(send: Send, activity_id: str | None) -> tuple[str, str, bytes | None]:
     conversation = quote(send.activity["conversation"]["id"], safe="")
-    base = f"{send.service_url.rstrip('/')}/v3/conversations/{conversation}/activities"
+    base = f"{_base(send.service_url)}/v3/conversations/{conversation}/activities"
     if send.operation is Operation.SEND:
         reply_to = send.activity.get("replyToId")
         return "POST", f"{base}/{quote(reply_to, safe='')}" if reply_to else base, orjson.dumps(send.activity)
@@ -130,18 +140,36 @@ def _http(send: Send, activity_id: str | None) -> tuple[str, str, bytes | None]:
     return "DELETE", url, None
 
 
-def _answer(status: int, retry_after: str | None, data: bytes) -> ChannelAnswer:
-    if status in _ACCEPTED:
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """What an answer says. One that accepts has accepted, though the rest of it never comes."""
+    try:
+        return await response.read()
+    except (aiohttp.ClientError, OSError, asyncio.TimeoutError):  # noqa: UP041 - named for what it is
+        if not _accepts(response.status):
+            raise
+        return b""
+
+
+def _accepts(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _answer(status: int, headers: Mapping[str, str], data: bytes) -> ChannelAnswer:
+    if _accepts(status):
         return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=_activity_id(data))
     text = data.decode("utf-8", "replace")
     detail = f"{status} {' '.join(text.split())}"[:DETAIL]
+    retry_after = _seconds(headers.get("Retry-After"))
     if status == 429:
-        return ChannelAnswer(answer=Answer.THROTTLED, retry_after=_seconds(retry_after), detail=detail)
+        return ChannelAnswer(answer=Answer.THROTTLED, retry_after=retry_after, detail=detail)
     if status in _DOUBTFUL or status > 504:
-        return ChannelAnswer(answer=Answer.DOUBTFUL, detail=detail)
+        return ChannelAnswer(answer=Answer.DOUBTFUL, retry_after=retry_after, detail=detail)
+    if 300 <= status < 400:  # not followed: only what the user sends moves a conversation, for it is authenticated
+        moved = f"{status} moved to {headers.get('Location', 'nowhere')}"[:DETAIL]
+        return ChannelAnswer(answer=Answer.NOT_SENT, detail=moved)
     if status == 401:
         return ChannelAnswer(answer=Answer.UNAUTHORIZED, detail=detail)
-    if status == 404:
+    if status in _MISSING:
         return ChannelAnswer(answer=Answer.MISSING, detail=detail)
     if status == 403 and any(code in text for code in _BLOCKED_CODES):
         return ChannelAnswer(answer=Answer.BLOCKED, detail=detail)
@@ -166,14 +194,15 @@ def _activity_id(data: bytes) -> str | None:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
+    """RFC 9110, section 10.2.3: seconds, or a date. None for what is neither."""
     if retry_after is None:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            date = email.utils.parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
+    return None if math.isnan(seconds) else max(0.0, seconds)

@@ -46,13 +46,14 @@ def set_aside_what_failed(turn: Turn, *, user: bool) -> None:
     looked_at = {delivery.id for delivery in turn.mail}
     turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
     if user or len(looked_at) < len(clean) + len(failed):
-        turn.mail_wake_at = turn.at + (timedelta(seconds=FAILED_PAUSE) if user else timedelta())
+        turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE if user or clean else 0)
 
 
 def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
     """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
     meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""
     looked_at = {delivery.id for delivery in failed.mail}
+    failed_before = [delivery for delivery in turn.mail if delivery.attempts and delivery.id not in looked_at]
     turn.mail = [delivery for delivery in turn.mail if delivery.id in looked_at]
     turn.mail_ids = [delivery.id for delivery in turn.mail]
     for delivery in turn.mail:
@@ -63,10 +64,11 @@ def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
             turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
         else:
             turn.bumped.append(delivery)
-    if turn.mail_left() > len(turn.bumped):
+    paused = [*turn.bumped, *failed_before]
+    if turn.mail_left() > len(paused):
         turn.mail_wake_at = turn.at + timedelta(seconds=0 if looked_at else FAILED_PAUSE)
-    elif turn.bumped:
-        attempts = min(delivery.attempts for delivery in turn.bumped)
+    elif paused:
+        attempts = min(delivery.attempts for delivery in paused)
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
 
 

@@ -6,7 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from domain.errors import ConversationFull
 from domain.ids import ConversationKey
+
+LINE = 200
+"""Turns that wait for one conversation in this process."""
 
 
 class Lines:
@@ -21,7 +25,10 @@ class Lines:
 
     @asynccontextmanager
     async def turn(self, key: ConversationKey) -> AsyncIterator[None]:
+        """Raises :class:`ConversationFull`."""
         lock, waiting = self._lines.get(key) or (asyncio.Lock(), 0)
+        if waiting > LINE:
+            raise ConversationFull("Too many turns wait for this conversation.")
         self._lines[key] = (lock, waiting + 1)
         try:
             async with lock:

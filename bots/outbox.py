@@ -13,20 +13,32 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from bots.channel import Channel
-from bots.fault_points import reached
+from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
-from domain.effect import Index, Notify, Operation, Report, Send, Submit
+from domain.effect import Cancel, Index, Notify, Operation, Report, Send, Submit
 from domain.ids import ConversationKey
-from domain.notification import Guarantee
 from domain.reachability import Reachability
-from domain.sending import Accepted, Answer, ChannelAnswer, GiveUp, NextStep, TryAgain, Unknowable, next_step
+from domain.sending import (
+    Accepted,
+    Answer,
+    ChannelAnswer,
+    Expired,
+    GiveUp,
+    NextStep,
+    TryAgain,
+    Unknowable,
+    before_send,
+    next_step,
+)
 from state.conversations import Conversations
+from state.fault_points import reached
 from state.jobs import JobStore
 from state.notifications import Listed, Notifications
 from state.rates import Rates
 from state.reports import recording
-from state.store import Command, Store
+from state.scripts import Command
+from state.store import Store
 from state.turns import Entry, Left, Turns
 from state.work import Claim, Work
 
@@ -41,6 +53,7 @@ _UNREACHABLE = {
 
 _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
 _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
+_TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +94,7 @@ class Outbox:
         self._notifications = notifications
         self._jobs = jobs
         self._conversations = conversations
-        self._rates = rates
+        self._limits = SendLimits(rates)
         self._clock = clock
 
     async def carry_out(
@@ -92,12 +105,17 @@ class Outbox:
         *,
         sent: Sequence[tuple[str, str]] = (),
         doubtful: bool = False,
+        answering: bool = False,
+        service_url: str | None = None,
+        blocked_for: float | None = None,
         release: bool,
         closing: tuple[Work, Claim, float | None] | None = None,
     ) -> CarriedOut:
         """Carry out ``entries`` from the head of the outbox; then, with ``release``, let go of the lock and,
         with ``closing``, of the work in hand. ``sent``: ids of activities that went out before the commit.
         ``doubtful``: the first send may have gone out already, from a process that died or lost the conversation.
+        ``answering``: the user has spoken and waits for it. ``service_url``: where the conversation is now.
+        ``blocked_for``: seconds for which the channel wants nothing, as it said before the commit.
 
         Raises :class:`LeaseLost`.
         """
@@ -107,49 +125,45 @@ class Outbox:
                 await self._apply(run, entry.effect)
                 run.done.append(entry.id)
                 continue
-            if doubtful:
-                entry, doubtful = replace(entry, effect=replace(entry.effect, doubtful=True)), False
-            assert isinstance(entry.effect, Send)
+            effect = entry.effect
+            if doubtful or answering or service_url:
+                effect = replace(
+                    effect,
+                    doubtful=effect.doubtful or doubtful,
+                    answer=effect.answer or answering,
+                    service_url=service_url or effect.service_url,
+                )
+                doubtful = False
             reached("before_send")
             await self._turns.assure(key, token)
-            step, answer = await self.send(key, entry.effect, run.sent)
+            step, answer = await self.send(key, effect, run.sent)
             reached("answered")
             if isinstance(step, TryAgain):
-                return await self._postpone(run, entry, step, answer, release=release, closing=closing)
-            await self._settle(run, entry.effect, step, answer)
+                return await self._postpone(run, entry.id, effect, step, answer, release=release, closing=closing)
+            await self._settle(run, effect, step, answer)
             run.done.append(entry.id)
             if any(isinstance(later.effect, Send) for later in entries[position + 1 :]):
                 await self._acknowledge(run, release=False)
                 reached("acknowledged")
-        return CarriedOut(left=await self._acknowledge(run, release=release, closing=closing))
+        left = await self._acknowledge(run, release=release, closing=closing, blocked_for=blocked_for)
+        return CarriedOut(left=left)
 
     async def send(
         self, key: ConversationKey, effect: Send, sent: Sequence[tuple[str, str]] = ()
     ) -> tuple[NextStep, ChannelAnswer]:
         """One attempt of a send, and what to do after it."""
-        at_most_once = any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows)
-        if at_most_once and effect.doubtful:
-            return Unknowable(), _NEVER_TOLD
-        if wait := await self._early_by(key, effect):
-            return TryAgain(wait, counts=False, reserved=True), _TOO_EARLY
+        if (over := before_send(effect, self._clock())) is not None:
+            return over, (_TOO_LATE if isinstance(over, Expired) else _NEVER_TOLD)
+        if (wait := await self._limits.too_early(key, effect)) is not None:
+            return wait, _TOO_EARLY
         activity_id = None
         if effect.operation is not Operation.SEND:
             activity_id = await self._real_id(key, effect.provisional, sent)
         answer = await self._channel.carry(effect, activity_id)
-        step = next_step(
-            answer,
-            attempts=effect.attempts,
-            guarantee=Guarantee.AT_MOST_ONCE if at_most_once else Guarantee.AT_LEAST_ONCE,
-            jitter=random.random(),
-        )
+        step = next_step(answer, effect, jitter=random.random())
+        if answer.answer is Answer.THROTTLED and isinstance(step, TryAgain):
+            await self._limits.told_to_wait(key, effect, step.pause)
         return step, answer
-
-    async def _early_by(self, key: ConversationKey, effect: Send) -> float:
-        """Seconds for which the send limits hold a send back; one that waited, or is a retry, does not ask again."""
-        if effect.reserved or effect.attempts:
-            return 0.0
-        tenant = (effect.activity.get("conversation") or {}).get("tenantId") or ""
-        return await self._rates.reserve(key, tenant, answer=not effect.shows)
 
     def reports(self, effect: Send, step: NextStep) -> list[StatusReport]:
         """What became of the deliveries that a send showed."""
@@ -160,17 +174,22 @@ class Outbox:
                 status, reason, sent_id = Status.FAILED, failure.value, None
             case Unknowable():
                 status, reason, sent_id = Status.UNKNOWN, None, None
+            case Expired():
+                status, reason, sent_id = Status.EXPIRED, None, None
             case TryAgain():
                 status, reason, sent_id = Status.PENDING, None, None
             case _:
                 assert_never(step)
         now = self._clock()
+        tried = not isinstance(step, Expired) and not (isinstance(step, TryAgain) and step.reserved)
+        repeatable = effect.doubtful and effect.operation is Operation.SEND
         return [
-            replace(
-                report(delivery, status, now, reason=reason),
+            report(
+                *(delivery, status, now),
+                reason=reason,
                 activity_id=sent_id,
-                attempts=effect.attempts + 1,
-                may_be_repeated=effect.doubtful and status is not Status.UNKNOWN,
+                attempts=effect.attempts + int(tried),
+                may_be_repeated=repeatable and status is not Status.UNKNOWN,
             )
             for delivery in effect.shows
         ]
@@ -193,6 +212,8 @@ class Outbox:
             if step.reason in _UNREACHABLE:
                 reach = _UNREACHABLE[step.reason]
                 await self._conversations.set_reachability(run.key, reach, answer.detail, to_ms(self._clock()))
+        elif isinstance(step, Expired):
+            log.info("a send came too late", extra={"action": "send_expired", **ids})
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
         for status in self.reports(effect, step):
@@ -201,7 +222,8 @@ class Outbox:
     async def _postpone(
         self,
         run: _Run,
-        entry: Entry,
+        entry_id: str,
+        effect: Send,
         step: TryAgain,
         answer: ChannelAnswer,
         *,
@@ -209,14 +231,12 @@ class Outbox:
         closing: tuple[Work, Claim, float | None] | None,
     ) -> CarriedOut:
         """The head of the outbox waits, and so does what is behind it: order is kept."""
-        assert isinstance(entry.effect, Send)
         log.info(
             "a send is tried again in %.1f s: %s",
             *(step.pause, answer.detail),
-            extra={"action": "send_postponed", "conversation": run.key, "attempts": entry.effect.attempts + 1},
+            extra={"action": "send_postponed", "conversation": run.key, "attempts": effect.attempts + 1},
         )
-        effect = postponed(entry.effect, step, answer)
-        for status in self.reports(entry.effect, step):
+        for status in self.reports(effect, step):
             run.commands += recording(run.key, status)
         if closing is not None:
             closing = (closing[0], closing[1], step.pause)
@@ -224,7 +244,7 @@ class Outbox:
             run,
             release=release,
             closing=closing,
-            rewritten=Entry(id=entry.id, effect=effect),
+            rewritten=Entry(id=entry_id, effect=postponed(effect, step, answer)),
             blocked_for=step.pause,
         )
         return CarriedOut(left=left, blocked_for=step.pause)
@@ -260,12 +280,14 @@ class Outbox:
             await work.wake(claim.member, delay=again_in)  # woken meanwhile, by a wake-up that found us at work
         return left
 
-    async def _apply(self, run: _Run, effect: Submit | Notify | Report | Index) -> None:
+    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Index) -> None:
         match effect:
             case Report(report=status):
                 run.commands += recording(run.key, status)
             case Submit(job=request):
                 await self._jobs.submit(run.key, request)
+            case Cancel(job=job_id):
+                await self._jobs.cancel(run.key, job_id)
             case Notify(notification=notification):
                 await self._notifications.accept(notification, Listed(conversations=(run.key,)), 1)
             case Index():
@@ -279,7 +301,10 @@ def postponed(effect: Send, step: TryAgain, answer: ChannelAnswer) -> Send:
     return replace(
         effect,
         attempts=effect.attempts + int(step.counts),
+        missing=effect.missing + int(answer.answer is Answer.MISSING),
+        throttled=effect.throttled + int(answer.answer is Answer.THROTTLED and not step.reserved),
         doubtful=effect.doubtful or step.doubtful,
         reserved=step.reserved,
+        held_back=step.held_back,
         history=(*effect.history, answer.detail) if step.counts else effect.history,
     )

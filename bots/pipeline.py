@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -31,18 +32,21 @@ from bots.failed_turns import (
     look_at_inbox,
     set_aside_what_failed,
 )
-from bots.fault_points import reached
+from bots.later import Later
 from bots.lines import Lines
 from bots.outbox import Outbox
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
+from bots.send_limits import may_go_at_once
 from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
-from domain.errors import LeaseLost, StoreUnavailable
+from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
 from state.activities import activity_from_json, to_json
+from state.fault_points import reached
 from state.mail import Mail
+from state.pins import PATIENCE, PAUSES, Pin
 from state.turn import Kept, Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
 from state.work import Claim, Work
@@ -53,6 +57,8 @@ RERUNS = 8
 """How often a turn is run again because another conversation of its user committed in between."""
 BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
+OUTBOX = 500
+"""Effects that wait in an outbox; with so many, its conversation gets no turn until the channel accepts some."""
 
 Handler = Callable[[TurnContext], Awaitable[None]]
 Begin = Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]
@@ -110,11 +116,23 @@ class Pipeline:
         self._app_id = app_id
         self._flush_after = flush_after
         self._lines = Lines()
+        self.users_waiting = 0
+        """Users' turns under way in this process."""
 
     # ------------------------------------------------------------------ the two ways in
 
     async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
-        """Run the turn of an inbound activity, once the conversation is its own. Raises :class:`StoreUnavailable`."""
+        """Run the turn of an inbound activity, once the conversation is its own.
+
+        Raises :class:`StoreUnavailable` and :class:`ConversationFull`.
+        """
+        self.users_waiting += 1
+        try:
+            return await self._user_turn(identity, activity)
+        finally:
+            self.users_waiting -= 1
+
+    async def _user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
         key = conversation_key(activity.channel_id, activity.conversation.id)
         received = self._clock()
         user = _speaker(activity)
@@ -153,6 +171,10 @@ class Pipeline:
         key = ConversationKey(claim.member)
         if self._lines.standing(key):
             return
+        with suppress(ConversationFull):  # its mail, and what its user was promised, is kept
+            await self._proactive_turn(key)
+
+    async def _proactive_turn(self, key: ConversationKey) -> None:
         async with self._lines.turn(key):
             token = new_id("trn")
 
@@ -224,19 +246,20 @@ class Pipeline:
         run: Callable[[Turn], Awaitable[InvokeResponse | None]],
         activity: Activity | None,
     ) -> InvokeResponse | None:
-        async with self._leased(held):
+        with self._leased(held):
             reached("loaded")
-            blocked_for = begun.blocked_for
-            if begun.leftovers and not blocked_for:
-                carried = await self._outbox.carry_out(
-                    held.key, held.token, begun.leftovers, doubtful=begun.doubtful, release=False
-                )
-                blocked_for = carried.blocked_for or 0.0
-            for _ in range(RERUNS):
+            if begun.turn.spoke_early:
+                _warn_of_repetition(begun.turn)
+            blocked_for = await self._catch_up(held, begun, activity)
+            for run_before in range(RERUNS):
                 turn = begun.turn
-                early = EarlyOutput(turn, self._adapter, self._turns, self._outbox, self._flush_after)
+                early = EarlyOutput(
+                    *(turn, self._adapter, self._turns, self._outbox, self._flush_after),
+                    activity=activity,
+                    blocked=bool(blocked_for),
+                )
                 try:
-                    async with early.watching(activity, blocked=bool(blocked_for)):
+                    async with early:
                         answer = await run(turn)
                     reached("before_commit")
                     committed = await self._turns.commit(turn)
@@ -248,13 +271,50 @@ class Pipeline:
                     reached("committed")
                     entries, _ = committed
                     self._ended("proactive" if activity is None else "user", "committed")
-                    await self._finish(held, turn, entries, max(blocked_for, early.blocked_for))
+                    await self._finish(held, turn, entries, blocked_for, early, answering=activity is not None)
                     return answer
-                if turn.sent_early:
+                if early.accepted:
                     break  # what the user has read cannot be said again
+                if run_before:
+                    await self._go_first(turn)
                 begun = await self._again(begin)
             overtaken = RuntimeError("the user's state was changed by other conversations meanwhile")
             return await self._failed(held, begin, early, activity, overtaken, blocked_for)
+
+    async def _go_first(self, turn: Turn) -> None:
+        """Have other conversations of the user, who have overtaken a turn twice, wait until it has been run again."""
+        turn.user_state = None  # whatever it is by now
+        pause, longest = PAUSES
+        until = time.monotonic() + PATIENCE
+        while await self._turns.pin(turn) is Pin.TAKEN and time.monotonic() < until:
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+            pause = min(longest, pause * 2)
+
+    async def _catch_up(self, held: _Held, begun: Begun, activity: Activity | None) -> float:
+        """Carry out what earlier turns left; the seconds for which the channel wants nothing now.
+
+        Raises :class:`ConversationFull`: the conversation is let go until then, and its mail stays where it is.
+        """
+        waiting, blocked_for = len(begun.leftovers), begun.blocked_for
+        if blocked_for and activity is not None and may_go_at_once(begun.leftovers, activity.service_url):
+            await self._turns.unblock(held.key, held.token)
+            blocked_for = 0.0
+        if waiting and not blocked_for:
+            carried = await self._outbox.carry_out(
+                *(held.key, held.token, begun.leftovers),
+                doubtful=begun.doubtful,
+                answering=activity is not None,
+                service_url=_address(begun.turn, activity),
+                release=False,
+            )
+            waiting, blocked_for = carried.left.outbox, carried.blocked_for or 0.0
+        if waiting < OUTBOX or not blocked_for:
+            return blocked_for
+        log.warning("an outbox is full", extra={"action": "outbox_full", "conversation": held.key})
+        self._ended("proactive" if activity is None else "user", "refused")
+        closing = (self._work, held.claim, blocked_for)
+        await self._outbox.carry_out(held.key, held.token, [], release=True, closing=closing)
+        raise ConversationFull("The channel accepts nothing for this conversation now.", blocked_for)
 
     async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
         before = CURRENT_TURN.set(turn)
@@ -263,9 +323,19 @@ class Pipeline:
         finally:
             CURRENT_TURN.reset(before)
 
-    async def _finish(self, held: _Held, turn: Turn, entries: list[Entry], blocked_for: float) -> None:
+    async def _finish(
+        self,
+        held: _Held,
+        turn: Turn,
+        entries: list[Entry],
+        blocked_for: float,
+        early: EarlyOutput,
+        *,
+        answering: bool,
+    ) -> None:
         """Carry out what was committed, unless the channel wants nothing now; let go of the conversation."""
         again_in = turn.look_again()
+        blocked_for = max(blocked_for, early.blocked_for)
         if blocked_for:
             again_in = blocked_for if again_in is None else min(again_in, blocked_for)
             # Sends wait their turn in the outbox. The others are carried out now, and once more when it is theirs.
@@ -273,6 +343,8 @@ class Pipeline:
         carried = await self._outbox.carry_out(
             *(held.key, held.token, entries),
             sent=turn.sent_early,
+            answering=answering,
+            blocked_for=early.blocked_for or None,
             release=True,
             closing=(self._work, held.claim, again_in),
         )
@@ -299,7 +371,7 @@ class Pipeline:
         """End a turn that raised: old state, none of its output; one plain sentence to a user who said something."""
         answer, turn = None, early.turn
         reference = held.token.removeprefix("trn_")[-8:]
-        ids = {"conversation": held.key, "reference": reference, "sent_early": len(turn.sent_early)}
+        ids = {"conversation": held.key, "reference": reference, "sent_early": early.accepted}
         self._ended("proactive" if activity is None else "user", "failed")
         log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
         ended = (await self._again(begin)).turn
@@ -322,7 +394,7 @@ class Pipeline:
             blame_inbox(ended, turn)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
-        await self._finish(held, ended, committed[0], max(blocked_for, early.blocked_for))
+        await self._finish(held, ended, committed[0], blocked_for, early, answering=activity is not None)
         return answer
 
     async def _start_over(self, failed: Turn, ended: Turn) -> bool:
@@ -348,26 +420,27 @@ class Pipeline:
             pause = min(longest, pause * 2)
         return begun
 
-    @asynccontextmanager
-    async def _leased(self, held: _Held) -> AsyncIterator[None]:
+    @contextmanager
+    def _leased(self, held: _Held) -> Iterator[None]:
         """Keep the lease alive while the turn runs. A turn that lost it finds out when it commits."""
+        interval = LEASE.total_seconds() / 4
 
         async def renew() -> None:
             while True:
-                await asyncio.sleep(LEASE.total_seconds() / 4)
                 try:
                     if not await self._turns.renew(held.key, held.token):
                         ids = {"action": "lease_lost", "conversation": held.key}
                         log.error("a turn lost its conversation to another process", extra=ids)
                         return
                 except StoreUnavailable:
-                    continue
+                    pass
+                await asyncio.sleep(interval)
 
-        keeper = asyncio.create_task(renew(), name=f"lease {held.key}")
+        keeper = Later(interval, renew, f"lease {held.key}")
         try:
             yield
         finally:
-            keeper.cancel()
+            keeper.call_off()
             self._turns.forget(held.token)
 
 
@@ -376,11 +449,27 @@ def _speaker(activity: Activity) -> UserKey | None:
     return user_key(activity.channel_id, user_id) if user_id else None
 
 
+def _address(turn: Turn, activity: Activity | None) -> str | None:
+    """Where the conversation is now: what was committed before it moved is sent there too."""
+    known: str | None = (turn.record or {}).get("reference", {}).get("serviceUrl")
+    return known if activity is None else activity.service_url
+
+
 def _hear(turn: Turn, activity: Activity) -> None:
     """Make the turn that of an inbound activity."""
-    turn.user = _speaker(activity)
+    user = _speaker(activity)
+    if user != turn.user:
+        turn.user_state = None  # it was read for somebody else of the group
+    turn.user = user
     turn.activity_id = activity.id or None
     inbound_record(turn, activity)
+
+
+def _warn_of_repetition(turn: Turn) -> None:
+    """Of a reply there is no record that could say that it may have been repeated."""
+    ids = {"conversation": turn.conversation, "deliveries": sorted(turn.doubted)}
+    text = "a turn that never committed had said something already, which may be said again"
+    log.warning(text, extra={"action": "early_output_in_doubt", **ids})
 
 
 def _nobody_there(turn: Turn) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from bots.fault_points import reached
 from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, deliver_to, report
 from domain.ids import ConversationKey, NotificationId, delivery_id
 from state.conversations import Conversations
+from state.fault_points import reached
 from state.mail import Mail
 from state.notifications import PAGE, Notifications, Progress
 from state.reports import recording
@@ -54,14 +54,24 @@ class Fanout:
         )
         await self._overflow(refused)
         reached("mail_put")
-        return await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
+        await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
+        return True  # also where another has served this page meanwhile: it may have lost its claim to this one
 
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""
         rows, _ = await self._notifications.deliveries(nid, start=progress.withdrawn, limit=PAGE)
-        unseen = [row for row in rows if not row.status.final]
+        now = self._clock()
         await asyncio.gather(  # together they share round trips
-            *(self._mail.withdraw(row.conversation, delivery_id(nid, row.index)) for row in unseen)
+            *(
+                self._mail.withdraw(
+                    row.conversation,
+                    delivery_id(nid, row.index),
+                    # Whoever entered it may not have lived to put it.
+                    deliver_to(progress.notification, row.index, now) if row.index >= progress.served else None,
+                )
+                for row in rows
+                if not row.status.final
+            )
         )
         await self._notifications.withdrawn(nid, progress.withdrawn + len(rows))
         return len(rows) == PAGE

@@ -12,7 +12,8 @@ import jwt
 
 from domain.clock import Clock, system_clock
 from state import keys
-from state.store import Argument, Script, Store
+from state.scripts import Argument, Script
+from state.store import Store
 
 TOKEN_SECONDS = keys.DAY
 """A token's lifetime; clients refresh theirs every quarter of an hour."""

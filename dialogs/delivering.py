@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import orjson
 from botbuilder.core import TurnContext
@@ -17,6 +18,7 @@ from dialogs.texts import say
 from domain.clock import from_ms, to_ms
 from domain.decision import Decision, after_reply, before_reply, decide
 from domain.delivery import Delivery, Failure, Status
+from domain.effect import Operation, Send
 from domain.ids import NotificationId
 from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
@@ -32,7 +34,10 @@ RECENT = 20
 INBOX = 200
 """Deliveries that a conversation keeps for its user at most."""
 SAY_TRIES = 3
+_SHOWN_IN = (Operation.SEND, Operation.UPDATE)
+"""What a delivery may be shown in, the better first."""
 
+Said = tuple[Delivery, Content]
 ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
 
 
@@ -119,7 +124,7 @@ class Delivering:
     ) -> bool:
         """Do what was decided. True if something was said."""
         kept = list(keeping)
-        to_say: list[tuple[Delivery, Content]] = []
+        to_say: list[Said] = []
         for delivery, decision in decisions:
             if decision is Decision.EXPIRE:
                 turn.report(delivery, Status.EXPIRED)
@@ -131,23 +136,46 @@ class Delivering:
                     to_say.append((delivery, content))
             else:
                 _keep(turn, kept, delivery, decision)
-        for shown in _digests(to_say) if len(to_say) >= DIGEST_FROM else [[pair] for pair in to_say]:
-            await self._say(context, turn, kept, shown)
+        await self._show(context, turn, kept, to_say)
         turn.state.own["inbox"] = [delivery.to_json() for delivery in _fitting(turn, kept)]
         return bool(to_say)
 
-    async def _say(
-        self, context: TurnContext, turn: Turn, kept: list[Delivery], shown: list[tuple[Delivery, Content]]
-    ) -> None:
-        """Say one, or several as a digest. What cannot be said is kept for another try, and given up in the end."""
+    async def _show(self, context: TurnContext, turn: Turn, kept: list[Delivery], to_say: Sequence[Said]) -> None:
+        """Offer each to the active dialog, and say what it leaves: where it stands, or all of it as a digest."""
+        left: list[Said] = []
+        for pair in to_say:
+            if await self._tried(context, turn, kept, [pair], partial(self._offer, context, pair)):
+                continue
+            if len(to_say) < DIGEST_FROM:
+                await self._tried(context, turn, kept, [pair], partial(self._say, context, [pair]))
+            else:
+                left.append(pair)
+        for shown in _digests(left) if len(left) >= DIGEST_FROM else [[pair] for pair in left]:
+            await self._tried(context, turn, kept, shown, partial(self._say, context, shown))
+
+    async def _offer(self, context: TurnContext, pair: Said) -> bool:
+        return await self._host.offer(context, _offered(*pair))
+
+    async def _say(self, context: TurnContext, shown: Sequence[Said]) -> bool:
+        locale = context.activity.locale
+        await context.send_activity(digest(shown, locale) if len(shown) > 1 else present(shown[0][1], locale))
+        return True
+
+    async def _tried(
+        self,
+        context: TurnContext,
+        turn: Turn,
+        kept: list[Delivery],
+        shown: Sequence[Said],
+        showing: Callable[[], Awaitable[bool]],
+    ) -> bool:
+        """True unless ``showing`` leaves it to others. What it fails to show is kept for another try, and given up
+        in the end."""
         before = len(turn.effects)
         deliveries = tuple(delivery for delivery, _ in shown)
         turn.showing = deliveries
         try:
-            if len(shown) > 1:
-                await context.send_activity(digest(shown, context.activity.locale))
-            elif not await self._host.offer(context, _offered(*shown[0])):
-                await context.send_activity(present(shown[0][1], context.activity.locale))
+            done = await showing()
         except Exception:
             ids = {"conversation": turn.conversation, "deliveries": [delivery.id for delivery in deliveries]}
             log.exception("a delivery cannot be said", extra={"action": "delivery_unsayable", **ids})
@@ -155,12 +183,16 @@ class Delivering:
             turn.showing = ()
             for delivery in deliveries:
                 _failed_to_say(turn, kept, delivery)
-            return
-        if turn.showing:  # nothing went to the channel: the answer carries it, or a dialog took care of it
-            turn.showing = ()
+            return True
+        unsent, turn.showing = turn.showing, ()
+        if not unsent:
+            _shown_in(turn, before, deliveries if done else ())
+        elif done:  # nothing went to the channel: the answer carries it, or a dialog took care of it
             for delivery in deliveries:
                 turn.report(delivery, Status.DELIVERED, reason=_why_not_sent(context))
-        _remember(turn, in_digest_order(shown))
+        if done:
+            _remember(turn, in_digest_order(shown))
+        return done
 
     async def _remembered(self, entry: Json) -> Content | None:
         if "content" in entry:
@@ -183,9 +215,7 @@ class Delivering:
 
     async def _phase(self, context: TurnContext, turn: Turn) -> Phase:
         stack = await self._host.stack(context)
-        return phase_of(
-            waiting=stack.waiting, last_spoke=turn.last_spoke, away_after=self._away_after, now=turn.at
-        )
+        return phase_of(waiting=stack.waiting, last_spoke=turn.last_spoke, away_after=self._away_after, now=turn.at)
 
     def _next_look(self, turn: Turn, stack: Stack) -> datetime | None:
         """The first moment at which something in the inbox may be said or expires."""
@@ -261,10 +291,23 @@ def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None
         turn.report(failed, Status.HELD)
 
 
-def _digests(to_say: Sequence[tuple[Delivery, Content]]) -> list[list[tuple[Delivery, Content]]]:
+def _digests(to_say: Sequence[Said]) -> list[list[Said]]:
     """One digest, or two: what may be repeated if its send is in doubt is not mixed with what may not."""
     groups = ([pair for pair in to_say if pair[0].guarantee is guarantee] for guarantee in Guarantee)
     return [group for group in groups if group]
+
+
+def _shown_in(turn: Turn, before: int, deliveries: tuple[Delivery, ...]) -> None:
+    """Let the first message since ``before`` show these, or where a dialog only changed what it had said, that: as
+    it ends, so do they. What goes out early stays as it is."""
+    if turn.send_early is not None:
+        return
+    since = [(at, effect) for at, effect in enumerate(turn.effects[before:], before) if isinstance(effect, Send)]
+    best = [at for wanted in _SHOWN_IN for at, effect in since if effect.operation is wanted][:1]
+    for at, effect in since:
+        shows = deliveries if at in best else ()
+        if effect.shows != shows:
+            turn.effects[at] = replace(effect, shows=shows)
 
 
 def _why_not_sent(context: TurnContext) -> str | None:
@@ -289,7 +332,7 @@ def _offered(delivery: Delivery, content: Content) -> Json:
     }
 
 
-def _remember(turn: Turn, shown: Sequence[tuple[Delivery, Content]]) -> None:
+def _remember(turn: Turn, shown: Sequence[Said]) -> None:
     recent = list(turn.state.own.get("recent", ()))
     for delivery, content in shown:
         entry: Json = {"id": delivery.id, "at": to_ms(turn.at), "summary": content.summary}
@@ -305,4 +348,3 @@ def _describe(turn: Turn, stack: Stack) -> None:
     turn.fields["dialogs"] = orjson.dumps(stack.dialogs).decode()
     turn.fields["waiting"] = "1" if stack.waiting else "0"
     turn.fields["inbox"] = str(len(turn.state.own.get("inbox", ())))
-

@@ -10,7 +10,7 @@ from typing import Any
 from botbuilder.core import StatePropertyAccessor, TurnContext
 from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, DialogSet, DialogTurnStatus
 from botbuilder.dialogs.dialog_state import DialogState
-from botbuilder.dialogs.memory import DialogStateManager
+from botbuilder.dialogs.memory import DialogStateManager, DialogStateManagerConfiguration
 
 log = logging.getLogger("aside.dialogs")
 
@@ -18,6 +18,7 @@ DIALOG_STATE = "DialogState"
 """The name of the conversation state's property that holds the dialog stack, as in the SDK's samples."""
 NOTIFICATION_EVENT = "aside.notification"
 """The dialog event by which the active dialog is offered a delivery before it is said the usual way."""
+_MEMORY = DialogStateManagerConfiguration.__name__
 _COMPONENT_STATE = "dialogs"
 """Under which the SDK's ComponentDialog keeps its inner stack (``ComponentDialog.persisted_dialog_state``)."""
 
@@ -32,6 +33,9 @@ class Stack:
     """Whether the active dialog can repeat its question: prompts can, a waterfall that asked in passing cannot."""
 
 
+EMPTY = Stack(dialogs=(), waiting=False, can_ask_again=False)
+
+
 class DialogHost:
     """Runs ``root`` on every turn of the user's. ``idle``: ids of dialogs that may be spoken into while they wait;
     a dialog may also say so itself with an attribute ``idle = True``."""
@@ -42,6 +46,7 @@ class DialogHost:
         self._idle = frozenset(idle)
         self._dialogs = DialogSet(accessor)
         self._dialogs.add(root)
+        self._memory: DialogStateManagerConfiguration | None = None
 
     async def run(self, context: TurnContext) -> None:
         """Continue the dialog that is active, or begin the root dialog."""
@@ -53,18 +58,20 @@ class DialogHost:
 
     async def ask_again(self, context: TurnContext) -> None:
         """Have the active dialog repeat its question, if it can."""
-        dialogs = await self._dialogs.create_context(context)
+        dialogs = await self._context(context)
         await dialogs.reprompt_dialog()
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
-        dialogs = await self._dialogs.create_context(context)
-        if not dialogs.stack:
+        if not (await self._state(context)).dialog_stack:
             return False
+        dialogs = await self._context(context)
         return bool(await _innermost(dialogs).emit_event(NOTIFICATION_EVENT, value))
 
     async def stack(self, context: TurnContext) -> Stack:
-        state: DialogState = await self._accessor.get(context, DialogState)
+        state = await self._state(context)
+        if not state.dialog_stack:
+            return EMPTY
         path: list[tuple[str, Dialog | None]] = []
         waiting = self._waits(state, self._dialogs, path)
         active = path[-1][1] if path else None
@@ -74,10 +81,22 @@ class DialogHost:
             can_ask_again=active is not None and type(active).reprompt_dialog is not Dialog.reprompt_dialog,
         )
 
-    async def _run(self, context: TurnContext, *, begin: bool) -> None:
+    async def _state(self, context: TurnContext) -> DialogState:
+        return await self._accessor.get(context, DialogState)
+
+    async def _context(self, context: TurnContext) -> DialogContext:
+        """The SDK's dialog context. What it makes on the way of memory scopes and path resolvers is the same for
+        every turn, so it is made once; the SDK looks for it in the turn state."""
+        if self._memory is not None:
+            context.turn_state[_MEMORY] = self._memory
         dialogs = await self._dialogs.create_context(context)
-        if not begin and not dialogs.stack:
+        self._memory = context.turn_state[_MEMORY]
+        return dialogs
+
+    async def _run(self, context: TurnContext, *, begin: bool) -> None:
+        if not begin and not (await self._state(context)).dialog_stack:
             return
+        dialogs = await self._context(context)
         dialogs.services.update(context.turn_state)
         memory = DialogStateManager(dialogs)
         await memory.load_all_scopes()

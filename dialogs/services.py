@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from botbuilder.core import TurnContext
 
 from dialogs.delivering import ContentOf, Kept, kept
-from domain.effect import Notify, Submit
+from domain.effect import Cancel, Notify, Submit
 from domain.ids import ConversationKey, JobId, NotificationId, derived_id
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
@@ -22,7 +22,6 @@ class JobRecords(Protocol):
     """The part of ``state.jobs`` that dialogs see."""
 
     async def list(self, conversation: ConversationKey) -> Sequence[Job]: ...
-    async def cancel(self, conversation: ConversationKey, job_id: JobId) -> JobStatus | None: ...
 
 
 class UnknownJob(Exception):
@@ -58,21 +57,31 @@ class Jobs:
         return request
 
     async def list(self, context: TurnContext) -> list[Job]:
-        """The user's jobs, oldest first."""
+        """The user's jobs, oldest first, as they are once this turn has committed: without those it starts."""
         turn = turn_of(context)
-        return [job for job in await self._records.list(turn.conversation) if job.owner == (turn.user or "")]
+        mine = [job for job in await self._records.list(turn.conversation) if job.owner == (turn.user or "")]
+        stopped = {effect.job for effect in turn.effects if isinstance(effect, Cancel)}
+        return [_stopped(job) if job.id in stopped else job for job in mine]
 
     async def find(self, context: TurnContext, number: int) -> Job | None:
         return next((job for job in await self.list(context) if job.number == number), None)
 
     async def cancel(self, context: TurnContext, number: int) -> Job | None:
-        """Stop the user's job ``number``. Answers it with the status it had: a final one was left alone;
-        ``waiting`` is cancelled now, ``running`` within a second or so. None if there is no such job."""
+        """Stop the user's job ``number`` when this turn commits; a turn that fails stops none.
+
+        Answers it as it is then: a final status of its own was left alone, ``cancelled`` if it was waiting,
+        ``running`` if a worker is told to stop it, which takes a second or so. None if there is no such job.
+        """
         job = await self.find(context, number)
-        if job is not None and not job.status.final:
-            status = await self._records.cancel(turn_of(context).conversation, job.id)
-            return replace(job, status=job.status if status is None else status)
-        return job
+        if job is None or job.status.final:
+            return job
+        turn_of(context).effects.append(Cancel(job=job.id))
+        return _stopped(job)
+
+
+def _stopped(job: Job) -> Job:
+    """As it is once it was cancelled: what runs has yet to be stopped."""
+    return replace(job, status=JobStatus.CANCELLED) if job.status is JobStatus.WAITING else job
 
 
 class Services:

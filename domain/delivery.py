@@ -193,7 +193,17 @@ class StatusReport:
         )
 
 
-def report(delivery: Delivery, status: Status, at: datetime, *, reason: str | None = None) -> StatusReport:
+def report(
+    delivery: Delivery,
+    status: Status,
+    at: datetime,
+    *,
+    reason: str | None = None,
+    activity_id: str | None = None,
+    attempts: int | None = None,
+    may_be_repeated: bool = False,
+) -> StatusReport:
+    """``attempts``: of its send; without one, those of its turn."""
     return StatusReport(
         delivery=delivery.id,
         status=status,
@@ -202,5 +212,7 @@ def report(delivery: Delivery, status: Status, at: datetime, *, reason: str | No
         index=delivery.index,
         job=delivery.job,
         reason=reason,
-        attempts=delivery.attempts,
+        activity_id=activity_id,
+        attempts=delivery.attempts if attempts is None else attempts,
+        may_be_repeated=may_be_repeated,
     )

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from domain.delivery import Delivery, StatusReport
-from domain.ids import ConversationKey
+from domain.ids import ConversationKey, JobId
 from domain.job import JobRequest
 from domain.notification import Json, Notification
 
@@ -38,8 +38,16 @@ class Send:
     shows: tuple[Delivery, ...] = ()
     attempts: int = 0
     doubtful: bool = False
+    missing: int = 0
+    """How many of the attempts found that the conversation is not there."""
+    throttled: int = 0
+    """How often the channel said wait; that counts as no attempt."""
     reserved: bool = False
     """It has waited for its place under the send limits."""
+    held_back: bool = False
+    """It waits for nothing but others of its tenant; if the user speaks, it goes at once and the answer behind it."""
+    answer: bool = False
+    """A turn of the user's was held up by it: it does not stand behind what others are sent."""
     history: tuple[str, ...] = ()
     """What became of each attempt so far, for the operator."""
 
@@ -49,6 +57,13 @@ class Submit:
     """A job to be started."""
 
     job: JobRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """A job of this conversation, to be stopped."""
+
+    job: JobId
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,32 +89,17 @@ class Index:
     aad_objects: tuple[str, ...]
 
 
-Effect = Send | Submit | Notify | Report | Index
+Effect = Send | Submit | Cancel | Notify | Report | Index
 
 
 def effect_to_json(effect: Effect) -> Json:
     match effect:
         case Send():
-            body: Json = {
-                "kind": "send",
-                "operation": effect.operation.value,
-                "provisional": effect.provisional,
-                "activity": effect.activity,
-                "serviceUrl": effect.service_url,
-            }
-            if effect.shows:
-                body["shows"] = [_without_content(delivery) for delivery in effect.shows]
-            if effect.attempts:
-                body["attempts"] = effect.attempts
-            if effect.doubtful:
-                body["doubtful"] = True
-            if effect.reserved:
-                body["reserved"] = True
-            if effect.history:
-                body["history"] = list(effect.history)
-            return body
+            return _send_to_json(effect)
         case Submit():
             return {"kind": "submit", "job": effect.job.to_json()}
+        case Cancel():
+            return {"kind": "cancel", "job": effect.job}
         case Notify():
             return {"kind": "notify", "notification": effect.notification.to_json()}
         case Report():
@@ -125,11 +125,17 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
                 shows=tuple(Delivery.from_json(delivery) for delivery in body.get("shows", ())),
                 attempts=body.get("attempts", 0),
                 doubtful=body.get("doubtful", False),
+                missing=body.get("missing", 0),
+                throttled=body.get("throttled", 0),
                 reserved=body.get("reserved", False),
+                held_back=body.get("heldBack", False),
+                answer=body.get("answer", False),
                 history=tuple(body.get("history", ())),
             )
         case "submit":
             return Submit(job=JobRequest(**body["job"]))
+        case "cancel":
+            return Cancel(job=JobId(body["job"]))
         case "notify":
             return Notify(notification=Notification.from_json(body["notification"]))
         case "report":
@@ -142,6 +148,29 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
             )
         case kind:
             raise ValueError(f"unknown effect {kind!r}")
+
+
+def _send_to_json(effect: Send) -> Json:
+    body: Json = {
+        "kind": "send",
+        "operation": effect.operation.value,
+        "provisional": effect.provisional,
+        "activity": effect.activity,
+        "serviceUrl": effect.service_url,
+    }
+    if effect.shows:
+        body["shows"] = [_without_content(delivery) for delivery in effect.shows]
+    so_far = {
+        "attempts": effect.attempts,
+        "missing": effect.missing,
+        "throttled": effect.throttled,
+        "doubtful": effect.doubtful,
+        "reserved": effect.reserved,
+        "heldBack": effect.held_back,
+        "answer": effect.answer,
+        "history": list(effect.history),
+    }
+    return body | {name: value for name, value in so_far.items() if value}
 
 
 def _without_content(delivery: Delivery) -> Json:

@@ -27,6 +27,18 @@ class NewerState(StoreUnavailable):
     """State in a format of a newer version of this service, which is to be left to processes that read it."""
 
 
+class ConversationFull(AsideError):
+    """Too much waits for a conversation already; what is refused may be sent again after ``retry_after`` seconds."""
+
+    def __init__(self, reason: str, retry_after: float = 5) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class TooManySends(AsideError):
+    """A turn wants to send more than one may; its dialog does not come to an end."""
+
+
 class LeaseLost(AsideError):
     """Another process took over the conversation; this turn must neither commit nor send."""
 

@@ -1,12 +1,14 @@
-"""What to do after a send: pure, from what the channel answered and how often it was tried."""
+"""What to do with a send: pure, from what it is, what the channel answered and how often it was tried."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
 from domain.delivery import Failure
+from domain.effect import Operation, Send
 from domain.notification import Guarantee
 
 TRIES = 8
@@ -18,6 +20,9 @@ LONGEST_PAUSE = 120.0
 THROTTLED_PAUSE = 2.0
 """Seconds to wait after a 429 that does not say how long."""
 LONGEST_THROTTLE = 3600.0
+"""Seconds that are waited after a 429 at most, whatever it says; up to a quarter more is added to spread sends."""
+THROTTLED_TRIES = 100
+"""Times that a send is told to wait before it is given up: three hours or more, as the pauses grow."""
 
 
 class Answer(StrEnum):
@@ -27,7 +32,7 @@ class Answer(StrEnum):
     THROTTLED = "throttled"
     """Not delivered: the channel says wait."""
     NOT_SENT = "not_sent"
-    """Not delivered: the request never left (no connection, no token)."""
+    """Not delivered: nobody took it (no connection, no token, the channel has moved)."""
     DOUBTFUL = "doubtful"
     """The channel may have delivered it (5xx, 412, time-out, connection lost)."""
     BLOCKED = "blocked"
@@ -43,6 +48,7 @@ class ChannelAnswer:
     answer: Answer
     activity_id: str | None = None
     retry_after: float | None = None
+    """Seconds, if the channel said when to come back."""
     detail: str = ""
     """For the operator: status, code and sub code; never the activity."""
 
@@ -60,7 +66,9 @@ class TryAgain:
     counts: bool = True
     doubtful: bool = False
     reserved: bool = False
-    """Its place under the send limits is kept until then."""
+    """It was not tried; its place under the send limits is kept until then."""
+    held_back: bool = False
+    """Nothing but others of its tenant is in its way."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +81,50 @@ class Unknowable:
     """It may have been delivered and must not be repeated."""
 
 
-NextStep = Accepted | TryAgain | GiveUp | Unknowable
+@dataclass(frozen=True)
+class Expired:
+    """Nothing that it shows is worth showing any more."""
 
 
-def next_step(answer: ChannelAnswer, *, attempts: int, guarantee: Guarantee, jitter: float) -> NextStep:
-    """``attempts``: how many failed before this one. ``jitter``: from 0 to 1, spreads the pauses."""
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempts) * (0.75 + 0.5 * jitter)
-    last = attempts + 1 >= TRIES
+NextStep = Accepted | TryAgain | GiveUp | Unknowable | Expired
+
+
+def guarantee_of(send: Send) -> Guarantee:
+    """The strictest guarantee of what a send shows; an update that is repeated shows nothing twice."""
+    sends = send.operation is Operation.SEND
+    at_most_once = sends and any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in send.shows)
+    return Guarantee.AT_MOST_ONCE if at_most_once else Guarantee.AT_LEAST_ONCE
+
+
+def before_send(send: Send, now: datetime) -> Unknowable | Expired | None:
+    """What a send comes to without being tried (again); None if it is to be tried."""
+    if send.doubtful and guarantee_of(send) is Guarantee.AT_MOST_ONCE:
+        return Unknowable()
+    if send.shows and all(now >= delivery.expires_at for delivery in send.shows):
+        return Expired()
+    return None
+
+
+def next_step(answer: ChannelAnswer, send: Send, *, jitter: float) -> NextStep:
+    """``send`` as it was before this attempt. ``jitter``: from 0 to 1, spreads the pauses."""
+    pause = _growing(send.attempts) * (0.75 + 0.5 * jitter)
+    last = send.attempts + 1 >= TRIES
     match answer.answer:
         case Answer.ACCEPTED:
             return Accepted(answer.activity_id)
         case Answer.THROTTLED:
-            wait = THROTTLED_PAUSE if answer.retry_after is None else answer.retry_after
-            return TryAgain(min(wait, LONGEST_THROTTLE) + 0.25 * jitter, counts=False)
+            return _wait(answer.retry_after, send.throttled, jitter)
         case Answer.NOT_SENT:
             return GiveUp(Failure.EXHAUSTED) if last else TryAgain(pause)
         case Answer.DOUBTFUL:
-            if guarantee is Guarantee.AT_MOST_ONCE:
+            if guarantee_of(send) is Guarantee.AT_MOST_ONCE:
                 return Unknowable()
-            return GiveUp(Failure.EXHAUSTED) if last else TryAgain(pause, doubtful=True)
+            told = min(answer.retry_after or 0.0, LONGEST_PAUSE)
+            return GiveUp(Failure.EXHAUSTED) if last else TryAgain(max(pause, told), doubtful=True)
         case Answer.MISSING:
-            return GiveUp(Failure.GONE) if attempts + 1 >= PATIENCE else TryAgain(pause)
+            if send.missing + 1 >= PATIENCE:
+                return GiveUp(Failure.GONE)
+            return GiveUp(Failure.EXHAUSTED) if last else TryAgain(pause)
         case Answer.UNAUTHORIZED:
             return GiveUp(Failure.UNAUTHORIZED) if last else TryAgain(pause)
         case Answer.BLOCKED:
@@ -103,3 +134,16 @@ def next_step(answer: ChannelAnswer, *, attempts: int, guarantee: Guarantee, jit
         case Answer.REJECTED:
             return GiveUp(Failure.REJECTED)
     assert_never(answer.answer)
+
+
+def _wait(retry_after: float | None, throttled: int, jitter: float) -> TryAgain | GiveUp:
+    """Never before the channel's time; and with growing pauses if it says wait again although that was kept."""
+    if throttled + 1 >= THROTTLED_TRIES:
+        return GiveUp(Failure.EXHAUSTED)
+    told = THROTTLED_PAUSE if retry_after is None else min(retry_after, LONGEST_THROTTLE)
+    wait = max(told, _growing(throttled - 1) if throttled else 0.0)
+    return TryAgain(wait + jitter * max(0.25, wait / 4), counts=False)
+
+
+def _growing(failures: int) -> float:
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 30)))

@@ -14,7 +14,6 @@ from typing import TypeVar, assert_never
 
 from redis.exceptions import RedisError
 
-from bots.fault_points import reached
 from domain.clock import Clock, system_clock
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, JobId, new_id
@@ -22,6 +21,7 @@ from domain.job import Job, JobStatus
 from jobs.answers import AnswerText, answer_to
 from jobs.attempt import Attempt, Done, Failed, Stop
 from jobs.registry import JobSpec, Registry
+from state.fault_points import reached
 from state.jobs import Busy, Hold, JobStore, Started, parse_work_member
 from state.work import Claim, Work
 

@@ -1,4 +1,5 @@
-"""``python -m soak --minutes 5 --seed 1``: one line with what came of it; exit status 1 if anything was amiss."""
+"""``python -m soak --minutes 5 --seed 1``: a line with what came of it, and one with what was done to it; exit status 1
+if anything was amiss."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from soak.run import Plan, Soak
+from soak.plan import Plan
+from soak.run import Soak
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +25,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="aside-soak-"))
     plan = Plan(seconds=options.minutes * 60, seed=options.seed, lease=options.lease)
     outcome = asyncio.run(Soak(plan, folder).run())
-    sys.stdout.write(outcome.line() + "\n")
+    sys.stdout.write(f"{outcome.line()}\n({outcome.kinds_line()})\n")
     if not outcome.good:
         sys.stderr.write("\n".join([*outcome.details(), f"logs: {folder}"]) + "\n")
         return 1

@@ -30,7 +30,8 @@ class MoodyChannel(FakeChannel):
     def __init__(self, random: Random, *, share: float, hang: float) -> None:
         super().__init__()
         self.share = share
-        self.faults = 0
+        self.kinds: Counter[str] = Counter()
+        """How often it was in which mood."""
         self.in_doubt: Counter[tuple[str, str]] = Counter()
         """Activities, by conversation and text, that were accepted without the sender being told."""
         self._random = random
@@ -63,5 +64,5 @@ class MoodyChannel(FakeChannel):
             if name == "knows nobody" and self._last.get(conversation):
                 name = "fails"  # a few of these in a row would mean that the conversation is gone
         self._last[conversation] = name
-        self.faults += bool(name)
+        self.kinds[f"channel {name}"] += bool(name)
         return name, MOODS[name][1] if name else Mood()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 from botbuilder.core import ConversationState, TurnContext, UserState
@@ -15,7 +17,8 @@ QUESTION = "And?"
 
 
 class CountingDialog(Dialog):
-    """Hears ``NUMBER``, ``NUMBER wait`` (and then waits for the user) and ``NUMBER job`` (and then starts one)."""
+    """Hears ``NUMBER``, ``NUMBER wait`` (and then waits for the user), ``NUMBER job`` (and then starts one) and
+    ``NUMBER slow`` (and then takes the ``SLOWLY`` seconds of the environment)."""
 
     def __init__(self, conversation_state: ConversationState, user_state: UserState, services: Services) -> None:
         super().__init__("counting")
@@ -34,6 +37,9 @@ class CountingDialog(Dialog):
         of_user: list[Any] = await self._heard_of_user.get(context, list)
         of_user.append(f"{context.activity.conversation.id} {number}")
         await context.send_activity(f"heard {number}, {len(heard)} so far")
+        if wish == "slow":
+            await asyncio.sleep(float(os.environ["SLOWLY"]))
+            await context.send_activity("That took a while.")
         if wish == "job":
             self._services.jobs.start(context, "answer", {"number": int(number)}, asked="an answer")
         if wish == "wait":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -20,6 +20,8 @@ PAUSES = (0.05, 1.0)
 """First and longest pause before something is posted again."""
 
 Json = dict[str, Any]
+Wishes = Mapping[str, int]
+"""What is wished for with a number, and how often."""
 
 
 class Refused(Exception):
@@ -41,6 +43,9 @@ class Door:
     async def gets(self, path: str) -> Json:
         return await self._asks("GET", path)
 
+    async def deletes(self, path: str) -> Json:
+        return await self._asks("DELETE", path)
+
     async def _asks(self, method: str, path: str, **more: Any) -> Json:
         pause, longest = PAUSES
         while True:
@@ -61,23 +66,27 @@ class Door:
 
 
 class Chatter:
-    """Somebody in one conversation: says numbers, now and then several at once or one twice."""
+    """Somebody in one conversation, perhaps with others: says what is the next number there, now and then several at
+    once or one twice."""
 
-    def __init__(self, door: Door, person: Person, record: Record, random: Random) -> None:
+    def __init__(
+        self, door: Door, person: Person, record: Record, numbers: Iterator[int], wishes: Wishes, random: Random
+    ) -> None:
         self._door = door
         self._person = person
         self._record = record
         self._random = random
-        self._numbers = itertools.count(1)
-        record.said[person.conversation] = set()
-        record.jobs[person.conversation] = set()
-        record.owners[person.conversation] = person.name
+        self._numbers = numbers
+        self._wishes = wishes
+        record.said.setdefault(person.conversation, set())
+        record.jobs.setdefault(person.conversation, set())
+        record.said_by.setdefault(person.name, set())
 
     async def chats(self, over: asyncio.Event, pause: float) -> None:
         """Until it is ``over``, with pauses of ``pause`` seconds on average."""
         while not over.is_set():
             together = self._random.choice((1, 1, 1, 1, 2, 3))
-            wishes = self._random.choices(("", " wait", " job"), (12, 3, 1), k=together)
+            wishes = self._random.choices(list(self._wishes), list(self._wishes.values()), k=together)
             await asyncio.gather(*(self.says(wish) for wish in wishes))
             await asyncio.sleep(self._random.expovariate(1 / pause))
 
@@ -87,6 +96,9 @@ class Chatter:
         times_at_once, times_again = self._random.choice(((1, 0),) * 8 + ((2, 0), (1, 1)))
         await asyncio.gather(*(self._door.posts("/api/messages", activity) for _ in range(times_at_once)))
         self._record.said[self._person.conversation].add(number)
+        self._record.said_by[self._person.name].add(f"{self._person.conversation} {number}")
+        if wish == " slow":
+            self._record.slow.add(self._person.conversation)
         if wish == " job":
             self._record.jobs[self._person.conversation].add(number)
         for _ in range(times_again):
@@ -94,13 +106,17 @@ class Chatter:
 
 
 class Notifier:
-    """A system that notifies one, several or all. ``accepted`` has what it was answered, by text."""
+    """A system that notifies one, several or all, and now and then cancels what it has just sent.
+
+    ``accepted`` has what it was answered, by text; ``cancelled`` the texts that it cancelled.
+    """
 
     def __init__(self, door: Door, people: Sequence[Person], random: Random) -> None:
         self._door = door
         self._people = people
         self._random = random
         self.accepted: dict[str, Json] = {}
+        self.cancelled: set[str] = set()
 
     async def notifies(self, over: asyncio.Event, pause: float) -> None:
         async with asyncio.TaskGroup() as posts:
@@ -122,15 +138,21 @@ class Notifier:
         if random.random() < 0.2:
             body["holdFor"] = random.uniform(1, 5)
         key = f"{text}{random.random()}"
+        cancels_after = random.uniform(0, 3) if random.random() < 0.15 else None
         self.accepted[text] = await self._door.posts("/api/notify", body, **{"Idempotency-Key": key})
+        if cancels_after is not None:
+            await asyncio.sleep(cancels_after)
+            self.cancelled.add(text)
+            await self._door.deletes(f"/api/notifications/{self.accepted[text]['id']}")
 
     def _audience(self) -> Json:
         someone = self._random.choice(self._people)
-        several = self._random.sample(self._people, min(3, len(self._people)))
+        known = sorted({person.key for person in self._people})
+        several = self._random.sample(known, min(3, len(known)))
         return self._random.choice(
             (
                 {"conversation": someone.key},
-                {"conversations": [person.key for person in several]},
+                {"conversations": several},
                 {"user": f"29:{someone.name}"},
                 {"all": True},
             )

@@ -3,52 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from typing import Any, get_args
+from typing import Any
 
 import aiohttp
 
-from bots.fault_points import Point
 from domain.ids import ConversationKey, UserKey
 from soak.channel import MoodyChannel
 from soak.dialog import HEARD
 from soak.people import Chatter, Door, Notifier
+from soak.plan import Plan
+from soak.trouble import Trouble
 from soak.verdict import Delivered, Record, Verdict, judge
 from soak.world import Slot, StoreServer
 from state import keys
 from state.codec import Codec
 from state.turn import Document
-from state.turns import LEASE
 from tests.people import FINAL, Person
 from tests.waiting import until
 
 ROLES = ("serve", "web", "worker")
+BRISK = {"": 12, " wait": 3, " job": 1}
+LEISURELY = {**BRISK, " slow": 2}
+"""What people wish for, and how often, compared with each other."""
 SETTLES_WITHIN = 180.0
 """Seconds, after everything is whole again, for what is under way to end: leases and pauses between attempts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a soak does. What is chosen at random is chosen by ``seed``; ``lease`` None is the service's own."""
-
-    seconds: float
-    seed: int
-    lease: float | None = None
-    users: int = 4
-    chat_pause: float = 0.6
-    """Average seconds between what is said in a conversation."""
-    notify_pause: float = 1.0
-    trouble_pause: float = 3.0
-    moods: float = 0.1
-    """Share of the sends that the channel answers badly."""
-    hang: float = 20.0
-
-    def random(self, purpose: str) -> Random:
-        return Random(f"{self.seed} {purpose}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +43,8 @@ class Outcome:
     jobs: int
     kills: int
     faults: int
+    kinds: Counter[str] = field(default_factory=Counter)
+    """The faults by their names, and what people did out of the ordinary."""
     unsettled: str = ""
     """What had not ended in time, if anything."""
     ended_by_themselves: list[int] = field(default_factory=list)
@@ -76,6 +62,9 @@ class Outcome:
             f"(unrecorded {len(verdict.unrecorded)}), out of order {len(verdict.out_of_order)}"
         )
 
+    def kinds_line(self) -> str:
+        return ", ".join(f"{name} {number}" for name, number in sorted(self.kinds.items()))
+
     def details(self) -> list[str]:
         verdict = self.verdict
         ends = [f"a process ended by itself with status {status}" for status in self.ended_by_themselves]
@@ -87,16 +76,12 @@ class Soak:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan = plan
         self._folder = folder
-        self._random = plan.random("trouble")
         self._record = Record()
-        self._flushes = 0
 
     async def run(self) -> Outcome:
         async with self._started():
             people = self._people()
-            chatters = [
-                Chatter(self._door, person, self._record, self._plan.random(person.conversation)) for person in people
-            ]
+            chatters = self._chatters(people)
             self._notifier = Notifier(self._door, people, self._plan.random("notify"))
             await asyncio.gather(*(chatter.says() for chatter in chatters))
             await self._under_load(chatters)
@@ -124,12 +109,14 @@ class Soak:
                 "ROOT_DIALOG": "soak.dialog:CountingDialog",
                 "JOBS": "soak.jobs",
                 "AWAY_AFTER": "5",
-                "FLUSH_AFTER": "3600",  # what goes out before a commit can be repeated; that is not what is soaked
+                "FLUSH_AFTER": str(plan.flush_after),
+                "SLOWLY": str(2 * plan.flush_after),
                 "RATE_PER_CONVERSATION": "20/1s",
             }
             self._slots = [Slot(role, self._folder, plan.lease, **variables) for role in ROLES]
             for slot in self._slots:
                 stack.callback(slot.end)
+            self._trouble = Trouble(plan, self._slots, self._store)
             self._door = Door(http, self._slots, plan.random("door"))
             keeping = [asyncio.create_task(slot.run(), name=slot.role) for slot in self._slots]
             stack.push_async_callback(_cancel, keeping)
@@ -140,12 +127,29 @@ class Soak:
         await until(lambda: all(slot.is_ready for slot in self._slots), within=120, what="all processes are ready")
 
     def _people(self) -> list[Person]:
-        """Every user has two conversations."""
+        """Every user has two conversations of their own, and is in every group."""
+        people = []
+        for user in range(self._plan.users):
+            people += [self._person(user, f"a:user{user}-{number}", "personal") for number in (1, 2)]
+            people += [self._person(user, f"19:group{number}", "groupChat") for number in range(self._plan.groups)]
+        return people
+
+    def _chatters(self, people: Sequence[Person]) -> list[Chatter]:
+        """In everybody's first conversation nothing is slow: each interruption repeats one message there at most."""
+        numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
         return [
-            Person(self._door._http, "", self._channel, f"user{user}", f"a:user{user}-{number}")
-            for user in range(self._plan.users)
-            for number in (1, 2)
+            Chatter(
+                *(self._door, person, self._record, numbers[person.conversation]),
+                BRISK if person.conversation.endswith("-1") else LEISURELY,
+                self._plan.random(f"{person.name} {person.conversation}"),
+            )
+            for person in people
         ]
+
+    def _person(self, user: int, conversation: str, kind: str) -> Person:
+        person = Person(self._door._http, "", self._channel, f"user{user}", conversation)
+        person.extra["conversation"] = {"id": conversation, "conversationType": kind, "tenantId": "tenant-1"}
+        return person
 
     # ------------------------------------------------------------------ the load
 
@@ -154,7 +158,7 @@ class Soak:
         over = asyncio.Event()
         users = [chatter.chats(over, plan.chat_pause) for chatter in chatters]
         using: asyncio.Future[Any] = asyncio.gather(*users, self._notifier.notifies(over, plan.notify_pause))
-        trouble: asyncio.Future[Any] = asyncio.create_task(self._trouble(), name="trouble")
+        trouble: asyncio.Future[Any] = asyncio.create_task(self._trouble.run(), name="trouble")
         try:
             done, _ = await asyncio.wait({using, trouble}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:  # before its time: it failed
@@ -165,48 +169,9 @@ class Soak:
         self._channel.heal()
         for slot in self._slots:
             slot.heal()
-        if not await self._store._answers():
-            await self._store.start()
+        await self._store.heal()
         await self._all_ready()
         await using
-
-    async def _trouble(self) -> None:
-        async with asyncio.TaskGroup() as troubles:
-            while True:
-                await asyncio.sleep(self._random.expovariate(1 / self._plan.trouble_pause))
-                troubles.create_task(self._one_trouble())
-
-    def _one_trouble(self) -> Coroutine[Any, Any, None]:
-        random = self._random
-        slot = random.choice(self._slots)
-        point, times = random.choice(get_args(Point)), random.randint(1, 8)
-        lease = self._plan.lease or LEASE.total_seconds()
-        seconds = lease * random.choice((0.3, 1.5))
-
-        async def kill() -> None:
-            slot.kill()
-
-        async def die() -> None:
-            slot.dies_at(point, times)
-
-        async def restart_store() -> None:
-            await self._store.restart(kill=random.random() < 0.5)
-
-        async def forget_scripts() -> None:
-            if await self._store._answers():
-                self._flushes += 1
-                await self._store.client.script_flush()
-
-        kinds = {
-            kill: 3,
-            die: 5,
-            lambda: slot.hold(seconds): 2,
-            lambda: slot.holds_at(point, times, seconds): 3,
-            restart_store: 1,
-            forget_scripts: 1,
-        }
-        (kind,) = random.choices(list(kinds), list(kinds.values()))
-        return kind()
 
     # ------------------------------------------------------------------ the end
 
@@ -246,6 +211,7 @@ class Soak:
                 status=one["status"],
                 may_be_repeated=one["mayBeRepeated"],
                 at_most_once=body["delivery"] == "at_most_once",
+                cancelled=text in self._notifier.cancelled,
             )
             for one in body["deliveries"]
         ]
@@ -253,19 +219,28 @@ class Soak:
     async def _outcome(self, people: list[Person], unsettled: str) -> Outcome:
         record, channel, redis = self._record, self._channel, self._store.client
         turns = 0
-        for person in people:
+        for person in {person.conversation: person for person in people}.values():
             key = keys.conversation(ConversationKey(person.key))
             turns += int(await redis.hget(key, "version") or 0)
             record.heard[person.conversation] = await self._heard(key)
-            record.heard_of_users[person.name] = await self._heard(keys.user(UserKey(f"msteams/29:{person.name}")))
             record.shown[person.conversation] = person.shows()
+        for user in record.said_by:
+            record.heard_of_users[user] = await self._heard(keys.user(UserKey(f"msteams/29:{user}")))
         deliveries = [one for text in self._notifier.accepted for one in await self._deliveries_of(text)]
-        expected = sum(answer["recipients"] for answer in self._notifier.accepted.values())
+        expected = sum(
+            answer["recipients"]
+            for text, answer in self._notifier.accepted.items()
+            if text not in self._notifier.cancelled
+        )
+        entered = sum(not delivery.cancelled for delivery in deliveries)
         kills = sum(slot.kills for slot in self._slots)
         holds = sum(slot.holds for slot in self._slots)
-        record.deliveries, record.missing_deliveries = deliveries, max(0, expected - len(deliveries))
+        record.deliveries, record.missing_deliveries = deliveries, max(0, expected - entered)
         record.in_doubt = channel.in_doubt
-        record.interruptions = kills + holds + self._store.restarts
+        record.interruptions = kills + holds + self._store.interruptions
+        kinds = self._trouble.kinds + channel.kinds
+        faults = sum(number for name, number in kinds.items() if not name.startswith("killed"))
+        kinds["notifications cancelled"] = len(self._notifier.cancelled)
         assert all(one.status in FINAL for one in deliveries) or unsettled
         return Outcome(
             verdict=judge(record),
@@ -273,7 +248,8 @@ class Soak:
             notifications=len(self._notifier.accepted),
             jobs=sum(map(len, record.jobs.values())),
             kills=kills,
-            faults=channel.faults + holds + self._store.restarts + self._flushes,
+            faults=faults,
+            kinds=kinds,
             unsettled=unsettled,
             ended_by_themselves=[status for slot in self._slots for status in slot.ended_by_itself],
         )

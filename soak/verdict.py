@@ -12,6 +12,9 @@ _REPLY = re.compile(r"heard (\d+), (\d+) so far")
 _NOTE = re.compile(r"note-\d+;")
 _ANSWER = re.compile(r"answer-\d+;")
 
+EARLY = 4
+"""Messages that a turn may have sent before its commit, when its process dies: three that were queued, and a reply."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
@@ -22,6 +25,8 @@ class Delivered:
     status: str
     may_be_repeated: bool
     at_most_once: bool
+    cancelled: bool = False
+    """Its sender has cancelled it, in time or too late."""
 
 
 @dataclass(kw_only=True)
@@ -37,8 +42,10 @@ class Record:
     """Inputs that were answered with 2xx."""
     jobs: dict[str, set[int]] = field(default_factory=dict)
     """Those of them that started a job."""
-    owners: dict[str, str] = field(default_factory=dict)
-    """Conversation to user."""
+    said_by: dict[str, set[str]] = field(default_factory=dict)
+    """The same by user, each as ``CONVERSATION NUMBER``."""
+    slow: set[str] = field(default_factory=set)
+    """Conversations in which turns were so slow that their output went out before the commit."""
     heard: dict[str, Sequence[int]] = field(default_factory=dict)
     """What each conversation's state holds."""
     heard_of_users: dict[str, Sequence[str]] = field(default_factory=dict)
@@ -73,20 +80,20 @@ def judge(record: Record) -> Verdict:
         times = shown.get(delivery.conversation, []).count(delivery.text)
         if times > 1 and (delivery.at_most_once or not delivery.may_be_repeated):
             unrecorded.append(f"{delivery} was shown {times} times")
+        if times and delivery.status == "cancelled":
+            unrecorded.append(f"{delivery} was shown although it was withdrawn")
     repeated = sum(len(markers) - len(set(markers)) for markers in shown.values())
     return Verdict(lost=lost, repeated=repeated, unrecorded=unrecorded, out_of_order=list(_out_of_order(record)))
 
 
 def _markers(texts: Iterable[str]) -> list[str]:
     """What is told apart in texts: replies, notifications (several in a digest), answers of jobs."""
-    return [
-        found.group() for text in texts for pattern in (_REPLY, _NOTE, _ANSWER) for found in pattern.finditer(text)
-    ]
+    return [found.group() for text in texts for pattern in (_REPLY, _NOTE, _ANSWER) for found in pattern.finditer(text)]
 
 
 def _repeated_without_cause(record: Record) -> Iterable[str]:
     for conversation, texts in record.shown.items():
-        causes = record.interruptions
+        causes = record.interruptions * (EARLY if conversation in record.slow else 1)
         for text, times in Counter(text for text in texts if _markers([text])).items():
             causes -= max(0, times - 1 - record.in_doubt[conversation, text])
         if causes < 0:
@@ -94,12 +101,10 @@ def _repeated_without_cause(record: Record) -> Iterable[str]:
 
 
 def _lost_inputs(record: Record) -> Iterable[str]:
-    of_users: dict[str, set[str]] = {}
     for conversation, said in record.said.items():
         for number in sorted(said - set(record.heard.get(conversation, ()))):
             yield f"{conversation}: its state has no input {number}"
-        of_users.setdefault(record.owners[conversation], set()).update(f"{conversation} {number}" for number in said)
-    for user, inputs in of_users.items():
+    for user, inputs in record.said_by.items():
         for entry in sorted(inputs - set(record.heard_of_users.get(user, ()))):
             yield f"{user}: the user's state has no input {entry!r}"
 
@@ -123,7 +128,8 @@ def _lost_output(record: Record) -> Iterable[str]:
     for delivery in record.deliveries:
         shown = set(_markers(record.shown.get(delivery.conversation, ())))
         unknown = delivery.at_most_once and delivery.status == "unknown"
-        if not unknown and (delivery.status != "delivered" or delivery.text not in shown):
+        withdrawn = delivery.cancelled and delivery.status == "cancelled"
+        if not (unknown or withdrawn) and (delivery.status != "delivered" or delivery.text not in shown):
             yield f"{delivery} was {'shown' if delivery.text in shown else 'not shown'}"
     if record.missing_deliveries:
         yield f"{record.missing_deliveries} recipients have no delivery"

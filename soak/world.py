@@ -9,7 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import IO
 
 from redis.asyncio import Redis
@@ -26,14 +29,16 @@ LOOK = 0.02
 
 
 class StoreServer:
-    """A server that writes to disk before it answers, as the embedded store does."""
+    """A server that writes to disk before it answers, as the embedded store does. One trouble at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.url = f"unix://{folder}/store.sock"
         self.client = Redis.from_url(self.url, protocol=2)
-        self.restarts = 0
+        self.interruptions = 0
+        """How often it was away, slow or full."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._trouble = asyncio.Lock()
 
     async def start(self) -> None:
         words = ["--port", "0", "--unixsocket", f"{self._folder}/store.sock", "--dir", str(self._folder)]
@@ -42,12 +47,56 @@ class StoreServer:
             self._process = _started([find_server(None), *words], log)
         await until(self._answers, within=WITHIN, what="the store answers")
 
+    @contextlib.asynccontextmanager
+    async def _interrupted(self) -> AsyncIterator[subprocess.Popen[bytes]]:
+        async with self._trouble:
+            assert self._process is not None
+            self.interruptions += 1
+            yield self._process
+
     async def restart(self, *, kill: bool) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-        await until(lambda: self._process is None or self._process.poll() is not None, within=WITHIN)
-        self.restarts += 1
-        await self.start()
+        async with self._interrupted() as process:
+            process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            await until(lambda: process.poll() is not None, within=WITHIN)
+            await self.start()
+
+    async def hold(self, seconds: float) -> None:
+        """It takes connections and answers nobody."""
+        async with self._interrupted() as process:
+            process.send_signal(signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                process.send_signal(signal.SIGCONT)
+
+    async def slow(self, seconds: float, random: Random) -> None:
+        """Every call takes up to half a second."""
+        async with self._interrupted():
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                await self.client.execute_command("CLIENT", "PAUSE", random.randint(50, 500), "ALL")
+
+    async def full(self, seconds: float) -> None:
+        """It refuses to write."""
+        async with self._interrupted():
+            await self.client.config_set("maxmemory", 1)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                await self.client.config_set("maxmemory", 0)
+
+    async def forget_scripts(self) -> None:
+        async with self._trouble:
+            await self.client.script_flush()
+
+    async def heal(self) -> None:
+        """Whatever it was in the middle of, it is well again."""
+        async with self._trouble:
+            assert self._process is not None
+            if self._process.poll() is None:
+                await until(self._answers, within=WITHIN, what="the store answers")
+            else:
+                await self.start()
 
     async def end(self) -> None:
         await self.client.aclose()

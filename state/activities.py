@@ -3,19 +3,20 @@
 The SDK's own serializer takes a hundred microseconds and more for what is a walk over a dozen attributes.
 This one gives the same (``tests/test_activities.py`` compares them), with two exceptions, both on purpose: what the
 schema does not know (a conversation's ``tenantId``) is written again rather than lost, and tuples and enums in free
-values such as ``channelData`` are written as lists and values rather than as their Python text. It takes what it
-finds: whether a body has the shape of an activity is asked where it comes in, not here.
+values such as ``channelData`` are written as lists and values rather than as their Python text. Reading takes what it
+finds, and tells on the way what has another shape than the schema says: who reads from outside refuses that.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import re
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import botbuilder.schema as schema
 from botbuilder.core.invoke_response import InvokeResponse
@@ -29,6 +30,19 @@ _MODELS: dict[str, type[Model]] = {
 }
 
 
+@functools.cache
+def _fields(cls: Any) -> dict[str, tuple[str, str]]:
+    """Attribute to its JSON name and the schema's name for its type."""
+    return {
+        attribute: (entry["key"].replace("\\.", "."), entry["type"])
+        for attribute, entry in cls._attribute_map.items()
+        if attribute != "additional_properties"
+    }
+
+
+# ---------------------------------------------------------------------- writing
+
+
 def to_json(model: Model) -> Json:
     """A model of the SDK's schema as JSON values."""
     body = json_of(model)
@@ -36,45 +50,54 @@ def to_json(model: Model) -> Json:
     return body
 
 
-def activity_from_json(body: Json) -> Activity:
-    """An activity; what the schema does not know is kept in ``additional_properties``."""
-    return _load(Activity, body)
-
-
-def reference_from_json(body: Json) -> ConversationReference:
-    return _load(ConversationReference, body)
+def json_of(value: Any) -> Any:
+    """Anything that an activity, or the answer to an invoke, may hold, as JSON values."""
+    cls: type = type(value)
+    return _writer(cls)(value)
 
 
 @functools.cache
-def _writing(cls: Any) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
-    """Attribute, JSON name and way of writing of each attribute that is written."""
-    return tuple(
-        (attribute, entry["key"].replace("\\.", "."), _WRITERS.get(entry["type"], json_of))
-        for attribute, entry in cls._attribute_map.items()
-        if attribute != "additional_properties" and not cls._validation.get(attribute, {}).get("readonly")
-    )
+def _writer(cls: type) -> Callable[[Any], Any]:
+    """How values of a class are written; found once for each class."""
+    if cls in (type(None), str, int, float, bool):
+        return _as_it_is
+    if issubclass(cls, Model):
+        return _model_writer(cls)
+    if issubclass(cls, dict):
+        return _write_dict
+    if issubclass(cls, list | tuple | set | frozenset):
+        return lambda value: [json_of(item) for item in value]
+    if issubclass(cls, Enum):
+        return lambda value: value.value
+    return _dump_value
 
 
-def json_of(value: Any) -> Any:
-    """Anything that an activity, or the answer to an invoke, may hold, as JSON values."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, Model):
-        cls: type = type(value)
-        attributes = vars(value)
-        body = {key: json_of(item) for key, item in (attributes.get("additional_properties") or {}).items()}
-        for attribute, key, write in _writing(cls):
-            item = attributes.get(attribute)
-            if item is not None:
-                body[key] = write(item)
+def _model_writer(cls: Any) -> Callable[[Model], Json]:
+    """By attribute: JSON name, class of values that need no writing, writer. Most are absent, and most others text."""
+    plan = {
+        attribute: (key, None if kind == "iso-8601" else str, _WRITERS.get(kind, json_of))
+        for attribute, (key, kind) in _fields(cls).items()
+        if not cls._validation.get(attribute, {}).get("readonly")
+    }
+
+    def write(model: Model) -> Json:
+        attributes = vars(model)
+        body = _write_dict(attributes.get("additional_properties") or {})
+        for attribute, item in attributes.items():
+            if item is not None and attribute in plan:
+                key, plain, write_item = plan[attribute]
+                body[key] = item if type(item) is plain else write_item(item)
         return body
-    if isinstance(value, dict):
-        return {_text(key): json_of(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [json_of(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return _dump_value(value)
+
+    return write
+
+
+def _write_dict(value: dict[Any, Any]) -> Json:
+    return {_text(key): item if type(item) is str else json_of(item) for key, item in value.items()}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _dump_value(value: Any) -> Any:
@@ -107,63 +130,153 @@ def _text(value: Any) -> str:
     return value if type(value) is str else str(value)
 
 
-def _time(value: Any) -> Any:
+def _write_time(value: Any) -> Any:
     try:
         return Serializer.serialize_iso(value)
     except Exception:  # text that is no time, as a channel may have sent it
         return json_of(value)
 
 
-_WRITERS: dict[str, Callable[[Any], Any]] = {"str": _text, "iso-8601": _time}
+_WRITERS: dict[str, Callable[[Any], Any]] = {"str": _text, "iso-8601": _write_time}
 
-_Reading = dict[str, tuple[str, type[Model] | None, str]]
+
+# ---------------------------------------------------------------------- reading
+
+
+class Mistake(NamedTuple):
+    """A value that is not what the schema says. ``path`` is where: names of fields, and numbers in lists."""
+
+    path: tuple[str | int, ...]
+    expected: str
+
+
+def activity_from_json(body: Json) -> Activity:
+    """An activity; what the schema does not know is kept in ``additional_properties``."""
+    return read_activity(body)[0]
+
+
+def read_activity(body: Json) -> tuple[Activity, list[Mistake]]:
+    """An activity, and what of it was taken as it is though it is malformed."""
+    mistakes: list[Mistake] = []
+    return _load(Activity, body, (), mistakes), mistakes
+
+
+def reference_from_json(body: Json) -> ConversationReference:
+    return _load(ConversationReference, body, (), [])
+
+
+_Path: TypeAlias = tuple[str | int, ...]
+_Read: TypeAlias = Callable[[Any, _Path, list[Mistake]], Any]
+"""Reads a value that is at a path, and notes what is wrong in it."""
 
 
 @functools.cache
-def _reading(cls: Any) -> tuple[_Reading, dict[str, Any]]:
-    """JSON name to (attribute, model of it or of its items, type), and the attributes' defaults."""
-    plan: _Reading = {}
-    for attribute, entry in cls._attribute_map.items():
-        if attribute == "additional_properties":
-            continue
-        kind = entry["type"]
-        plan[entry["key"].replace("\\.", ".")] = (attribute, _MODELS.get(kind.strip("[]{}")), kind)
+def _reading(cls: Any) -> tuple[dict[str, tuple[str, type | None, _Read]], dict[str, Any]]:
+    """JSON name to (attribute, class of values that need no reading, reader), and the attributes' defaults."""
+    plan = {key: (attribute, _PLAIN.get(kind), _reader(kind)) for attribute, (key, kind) in _fields(cls).items()}
     return plan, dict(vars(cls()))
 
 
-def _load(cls: type, body: Json) -> Any:
+def _load(cls: type, body: Json, path: _Path, mistakes: list[Mistake]) -> Any:
     plan, defaults = _reading(cls)
-    instance: Any = object.__new__(cls)
-    attributes = vars(instance)
-    attributes.update(defaults)
-    extra: Json = {}
+    attributes = defaults.copy()
+    attributes["additional_properties"] = extra = {}
     for key, value in body.items():
         known = plan.get(key)
         if known is None:
             extra[key] = value
-            continue
-        attribute, model, kind = known
-        if value is not None:
-            attributes[attribute] = value if type(value) is str and kind != "iso-8601" else _read(value, model, kind)
-    attributes["additional_properties"] = extra
+        elif value is not None:
+            attribute, plain, read = known
+            attributes[attribute] = value if type(value) is plain else read(value, (*path, key), mistakes)
+    instance: Any = object.__new__(cls)
+    instance.__dict__ = attributes
     return instance
 
 
-def _read(value: Any, model: type[Model] | None, kind: str) -> Any:
-    if model is None:
-        return _read_time(value) if kind == "iso-8601" else value
-    match value:
-        case list() if kind[0] == "[":
-            return [_load(model, item) if isinstance(item, dict) else item for item in value]
-        case dict() if kind[0] == "{":
-            return {key: _load(model, item) if isinstance(item, dict) else item for key, item in value.items()}
-        case dict() if kind[0] != "[":
-            return _load(model, value)
+def _reader(kind: str) -> _Read:
+    if kind.startswith("["):
+        return _list_reader(_reader(kind[1:-1]))
+    if kind.startswith("{"):
+        return _map_reader(_MODELS.get(kind[1:-1]))
+    if kind in _MODELS:
+        return _model_reader(_MODELS[kind])
+    return _READERS.get(kind, _read_free)
+
+
+def _list_reader(read_item: _Read) -> _Read:
+    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+        if not isinstance(value, list):
+            mistakes.append(Mistake(path, "a list"))
+            return value
+        return [read_item(item, (*path, number), mistakes) for number, item in enumerate(value)]
+
+    return read
+
+
+def _map_reader(model: type[Model] | None) -> _Read:
+    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+        if model is None or not isinstance(value, dict):
+            return value
+        # Only a semantic action has a map, and channels put into it what they like: nothing in it is a mistake.
+        return {key: _load(model, item, path, []) if isinstance(item, dict) else item for key, item in value.items()}
+
+    return read
+
+
+def _model_reader(model: type[Model]) -> _Read:
+    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+        if not isinstance(value, dict):
+            mistakes.append(Mistake(path, "an object"))
+            return value
+        return _load(model, value, path, mistakes)
+
+    return read
+
+
+def _read_free(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
     return value
 
 
-def _read_time(value: Any) -> Any:
+def _read_text(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+    if not isinstance(value, str):
+        mistakes.append(Mistake(path, "a string"))
+    return value
+
+
+def _read_bool(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+    if not isinstance(value, bool):
+        mistakes.append(Mistake(path, "true or false"))
+    return value
+
+
+def _read_time(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
     try:
-        return Deserializer.deserialize_iso(value)
+        return _time_of(value)
     except Exception:  # whatever the SDK raises for what is no time, its own errors among them
+        mistakes.append(Mistake(path, "a time (ISO 8601)"))
         return value
+
+
+_PLAIN: dict[str, type] = {"str": str, "bool": bool}
+_READERS: dict[str, _Read] = {"str": _read_text, "bool": _read_bool, "iso-8601": _read_time}
+
+_USUAL_TIME = re.compile(
+    r"([12]\d{3}-(?:0[1-9]|1[0-2])-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{1,9})?)(Z|[+-]\d\d:[0-5]\d|)",
+    re.ASCII,
+)
+"""What the standard library and the SDK read alike: no month 0 or hour 24, nothing near the ends of time."""
+
+
+def _time_of(value: Any) -> datetime:
+    """A time as the SDK reads it, with a time zone of its class; a tenth of its time for what channels write."""
+    usual = _USUAL_TIME.fullmatch(value) if isinstance(value, str) else None
+    if usual is None:
+        found: datetime = Deserializer.deserialize_iso(value)
+        return found
+    return datetime.fromisoformat(usual[1]).replace(tzinfo=_zone(usual[2]))
+
+
+@functools.cache
+def _zone(offset: str) -> tzinfo | None:
+    found: datetime = Deserializer.deserialize_iso(f"2000-01-01T00:00:00{offset}")
+    return found.tzinfo

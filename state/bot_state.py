@@ -47,6 +47,12 @@ class _TurnState(BotState):
     async def _document(self, context: TurnContext) -> Document | None:
         raise NotImplementedError
 
+    def get_cached_state(self, turn_context: TurnContext) -> Any:
+        return turn_context.turn_state.get(self._context_service_key)
+
+    async def get_property_value(self, turn_context: TurnContext, property_name: str) -> object:
+        return self.get_cached_state(turn_context).state[property_name]
+
     async def load(self, turn_context: TurnContext, force: bool = False) -> None:
         if force or self.get_cached_state(turn_context) is None:
             document = await self._document(turn_context)

@@ -11,6 +11,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from state.store_url import ClusterUrl, SentinelUrl, parse
+from state.wire import PipelinedWire, PooledWire, Wire
 
 CONNECTIONS = 32
 
@@ -37,6 +38,11 @@ def client_of(url: str) -> Client:
             **_options(),
         )
     return Redis(connection_pool=BlockingConnectionPool.from_url(url, timeout=10, **_options()))
+
+
+def wire_of(client: Redis) -> Wire:
+    """The way to a client's one server."""
+    return PooledWire(client) if type(client) is Redis else PipelinedWire(client)
 
 
 async def close(client: Client) -> None:

@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Parts = tuple[str | bytes | int | float, ...]
 
+SLOTS = 16384
 REDIRECTIONS = 16
 """How often a command is sent on before it fails."""
 TRY_AGAIN_SECONDS = 0.05
@@ -28,21 +29,21 @@ _REDIRECTED = (MovedError, AskError, TryAgainError)
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
-def _key(parts: Parts) -> str | bytes | None:
+def key_of(parts: Parts) -> str | bytes | None:
     """The key by which a command finds its node; all keys of a command are in one slot."""
     position = 3 if parts[0] in ("EVALSHA", "EVAL") else 1
     return str(parts[position]) if len(parts) > position else None
 
 
 class Cluster:
-    """``redis`` retries nothing by itself: who calls :meth:`send` does."""
+    """A wire to many servers. ``redis`` retries nothing by itself: who calls :meth:`exchange` does."""
 
     def __init__(self, redis: RedisCluster) -> None:
         self._redis = redis
 
     def slot(self, parts: Parts) -> int:
         """The slot of a command's key, -1 for a command without one."""
-        key = _key(parts)
+        key = key_of(parts)
         return -1 if key is None else self._redis.keyslot(key)
 
     def node(self, parts: Parts) -> str:
@@ -59,7 +60,7 @@ class Cluster:
         except (KeyError, IndexError):
             raise RedisConnectionError("no node of the cluster has this slot") from None
 
-    async def send(self, commands: Sequence[Parts]) -> list[Any]:
+    async def exchange(self, commands: Sequence[Parts]) -> list[Any]:
         """Run commands, those of one slot in their order; answers, or the errors of the nodes, in the order given."""
         results = await self._sent([(parts, None) for parts in commands])
         behind: set[int] = set()
@@ -114,10 +115,20 @@ class Cluster:
         with contextlib.suppress(RedisClusterException, RedisError, OSError):
             await self._redis.nodes_manager.initialize(last_failed_node_name=failed.name if failed else None)
 
-    async def ping(self) -> None:
-        """Raises a connection's error unless every primary answers."""
+    async def hang_up(self) -> None:
+        """Nothing to do: the cluster is looked at anew whenever a node is not what it was."""
+
+    async def one_key_each(self, name: str) -> list[str]:
+        """``name`` with something added, so that each primary has the slot of one of them."""
         try:
             await self._redis.initialize()
-            await self._redis.execute_command("PING", target_nodes=self._redis.get_primaries())
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
+        wanted = {node.name for node in self._redis.get_primaries()}
+        found: dict[str, str] = {}
+        for number in range(SLOTS):
+            key = f"{name}:{number}"
+            found.setdefault(self.node(("EXISTS", key)), key)
+            if wanted <= found.keys():
+                break
+        return list(found.values())

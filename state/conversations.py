@@ -15,7 +15,8 @@ from domain.ids import ConversationKey, JobId, UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.reachability import Reachability
 from state import keys
-from state.store import Command, Store
+from state.scripts import Command
+from state.store import Store
 
 PAGE = 500
 

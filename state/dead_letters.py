@@ -14,7 +14,8 @@ from domain.delivery import StatusReport
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId
 from domain.notification import Json
 from state import keys
-from state.store import Command, Store
+from state.scripts import Command
+from state.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from state.store import Script
+from state.mail import REMEMBERED
+from state.scripts import Script
 
 _NOW = "local t = redis.call('TIME'); local now = math.floor(t[1] * 1000 + t[2] / 1000)\n"
 
@@ -14,7 +15,7 @@ local function cancelled(at, ttl)
 end
 """
 
-# KEYS job jobs | id, number, body, now, ttl -> {1 if new, status, created}
+# KEYS job jobs | id, number, body, now, ttl, jobs kept -> {1 if new, status, created, the oldest of too many}
 SUBMIT = Script(
     """
 local new = redis.call('HSETNX', KEYS[1], 'body', ARGV[3])
@@ -24,7 +25,9 @@ if new == 1 then
   redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
   redis.call('EXPIRE', KEYS[2], ARGV[5])
 end
-return {new, redis.call('HGET', KEYS[1], 'status'), redis.call('HGET', KEYS[1], 'created')}
+local many = redis.call('ZCARD', KEYS[2]) - ARGV[6]
+local oldest = many > 0 and redis.call('ZRANGE', KEYS[2], 0, many - 1) or {}
+return {new, redis.call('HGET', KEYS[1], 'status'), redis.call('HGET', KEYS[1], 'created'), oldest}
 """
 )
 
@@ -55,10 +58,11 @@ return out
 )
 
 # KEYS job jobs mailbox mailed
-# | fence, status, result, error, now, ttl when final, ttl of the list, delivery id, mail, ttl of mailed ids
+# | fence, status, result, error, now, ttl when final, ttl of the list, delivery id, mail, ttl of mailed ids, ids kept
 # -> 1, or 0 if the fence is old. What is absent is ''.
 FINISH = Script(
-    """
+    REMEMBERED
+    + """
 local ending = ARGV[1] .. ':' .. ARGV[2]
 local h = redis.call('HMGET', KEYS[1], 'status', 'fence', 'ended', 'cancel')
 if h[3] == ending then return 1 end
@@ -72,10 +76,7 @@ if status ~= 'cancelled' then
   if status == 'done' then redis.call('HSET', KEYS[1], 'progress', 1) end
   if ARGV[8] ~= '' then
     redis.call('HSET', KEYS[1], 'answer', 'pending')
-    if redis.call('SADD', KEYS[4], ARGV[8]) == 1 then
-      redis.call('HSET', KEYS[3], ARGV[8], ARGV[9])
-      redis.call('EXPIRE', KEYS[4], ARGV[10])
-    end
+    if not remembered(KEYS[4], ARGV[8], ARGV[10], ARGV[11]) then redis.call('HSET', KEYS[3], ARGV[8], ARGV[9]) end
   end
 end
 redis.call('EXPIRE', KEYS[1], ARGV[6]); redis.call('EXPIRE', KEYS[2], ARGV[7])

@@ -20,7 +20,9 @@ from domain.ids import ConversationKey, JobId
 from domain.job import Job, JobRequest, JobStatus
 from state import job_scripts as scripts
 from state import keys
-from state.store import Argument, Command, Store, scripted
+from state.fault_points import reached
+from state.scripts import Argument, Command, scripted
+from state.store import Store
 from state.turns import encode_mail
 from state.work import Work
 
@@ -71,8 +73,8 @@ class JobStore:
         """Record a job and have it run. False, and nothing changes, if it was submitted before."""
         names = [keys.job(conversation, request.id), keys.jobs(conversation)]
         body = json.dumps(request.to_json(), separators=(",", ":"))
-        args: Arguments = [request.id, request.number, body, self._now(), UNFINISHED_TTL]
-        new, status, created = await self._store.call(scripts.SUBMIT, names, args)
+        args: Arguments = [request.id, request.number, body, self._now(), UNFINISHED_TTL, keys.JOBS_KEPT]
+        new, status, created, oldest = await self._store.call(scripts.SUBMIT, names, args)
         member = work_member(conversation, request.id)
         await self._store.sequence(
             Command(("SET", keys.job_index(request.id), conversation, "EX", INDEX_TTL)),
@@ -81,7 +83,15 @@ class JobStore:
         )
         if status == b"waiting":
             await self._jobs.wake(member)
+        if oldest:
+            await self._make_room(conversation, [JobId(job_id.decode()) for job_id in oldest])
         return bool(new)
+
+    async def _make_room(self, conversation: ConversationKey, ids: Sequence[JobId]) -> None:
+        """Forget those of a conversation's jobs that are over."""
+        found = await self._read([(conversation, job_id) for job_id in ids])
+        over = [job_id for job_id, job in zip(ids, found, strict=True) if job is None or job.status.final]
+        await self._store.sequence(*(command for job_id in over for command in _forgetting(conversation, job_id)))
 
     async def start(
         self, conversation: ConversationKey, job_id: JobId, worker: str, *, lease: float
@@ -127,10 +137,11 @@ class JobStore:
         ]
         args: Arguments = [fence, outcome.value, result or "", error or "", self._now(), keys.JOB_TTL, UNFINISHED_TTL]
         args += [answer.id, encode_mail(answer)] if answer else ["", ""]
-        args.append(keys.MAIL_IDS_TTL)
+        args += [keys.MAIL_IDS_TTL, keys.MAIL_IDS_KEPT]
         if not await self._store.call(scripts.FINISH, names, args):
             return False
         if answer:
+            reached("answer_mailed")
             await self._conversations.wake(conversation)
         return True
 
@@ -209,12 +220,7 @@ class JobStore:
         """Delete a conversation's jobs, or those of one user in it; what runs is stopped by its worker."""
         for job in await self.list(conversation):
             if owner is None or job.owner == owner:
-                await self._store.sequence(
-                    Command(("DEL", keys.job(conversation, job.id))),
-                    Command(("ZREM", keys.jobs(conversation), job.id)),
-                    Command(("DEL", keys.job_index(job.id))),
-                    Command(("ZREM", keys.recent_jobs(), work_member(conversation, job.id))),
-                )
+                await self._store.sequence(*_forgetting(conversation, job.id))
 
     async def list(self, conversation: ConversationKey) -> Jobs:
         """A conversation's jobs, oldest first."""
@@ -231,6 +237,15 @@ class JobStore:
 
     def _now(self) -> int:
         return to_ms(self._clock())
+
+
+def _forgetting(conversation: ConversationKey, job_id: JobId) -> list[Command]:
+    return [
+        Command(("DEL", keys.job(conversation, job_id))),
+        Command(("ZREM", keys.jobs(conversation), job_id)),
+        Command(("DEL", keys.job_index(job_id))),
+        Command(("ZREM", keys.recent_jobs(), work_member(conversation, job_id))),
+    ]
 
 
 def work_member(conversation: ConversationKey, job_id: JobId) -> str:

@@ -14,8 +14,12 @@ DAY = 24 * HOUR
 
 ACTIVITY_IDS_TTL = 10 * MINUTE
 """How long a conversation remembers the activity ids it has processed (the channel resends within seconds)."""
+ACTIVITY_IDS_KEPT = 1000
+"""How many of them at most: the newest."""
 MAIL_IDS_TTL = HOUR
 """How long a mailbox remembers what was put into it, so that a fan-out that is repeated puts nothing twice."""
+MAIL_IDS_KEPT = 2000
+"""How much of it at most: the newest."""
 SENT_IDS_TTL = 30 * DAY
 """How long an activity that was sent can be updated or deleted by the id that its turn was given."""
 SENT_IDS_KEPT = 200
@@ -25,6 +29,8 @@ NOTIFICATION_TTL = 31 * DAY
 IDEMPOTENCY_TTL = DAY
 JOB_TTL = 7 * DAY
 """How long a finished job can be looked up."""
+JOBS_KEPT = 200
+"""Jobs of a conversation; of more than these the oldest that are finished are forgotten earlier."""
 UNKNOWN_CONVERSATION_TTL = DAY
 """How long a lock may linger on a conversation from which no turn was ever committed."""
 
@@ -50,7 +56,8 @@ def _tag(name: str) -> str:
 
 def conversation(key: ConversationKey) -> str:
     """Hash: ``state``, ``version``, ``record``, lock (``lock``, ``until``, ``fence``), the outbox's ``blocked`` and
-    ``doubt``, on a cluster ``confirm`` and ``refused`` (``state.prepared``), and what the API shows of it."""
+    ``doubt``, ``early`` (``state.doubts``), on a cluster ``confirm`` and ``refused`` (``state.prepared``), and what
+    the API shows of it."""
     return f"aside:{_tag(key)}:c"
 
 
@@ -60,7 +67,7 @@ def mailbox(key: ConversationKey) -> str:
 
 
 def mail_ids(key: ConversationKey) -> str:
-    """Set: ids of what was put into the mailbox lately."""
+    """Sorted set: ids of what was put into the mailbox lately, by time in milliseconds."""
     return f"aside:{_tag(key)}:mailed"
 
 
@@ -97,6 +104,11 @@ def jobs(key: ConversationKey) -> str:
 def user(key: UserKey) -> str:
     """Hash: ``state``, ``version``; on a cluster ``pending``, ``pending_in``, ``pending_state``."""
     return f"aside:{_tag(key)}:u"
+
+
+def pin(key: UserKey) -> str:
+    """String: the token of a turn that others who change the user's state wait for (``state.pins``); for a lease."""
+    return f"aside:{_tag(key)}:pin"
 
 
 def unreadable(key: ConversationKey | UserKey) -> str:
@@ -155,6 +167,11 @@ def notifications() -> str:
 
 def idempotency(digest: str) -> str:
     return f"aside:idempotency:{digest}"
+
+
+def nothing() -> str:
+    """A list that is never there: ``LPUSHX`` to it writes nothing, but is refused where writes are."""
+    return "aside:nothing"
 
 
 def work(queue: str) -> str:

@@ -6,35 +6,51 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from domain.delivery import Delivery
+from domain.errors import ConversationFull
 from domain.ids import ConversationKey, DeliveryId
 from domain.notification import Json
 from state import keys
-from state.store import Command, Script, Store, scripted
+from state.scripts import Command, Script, scripted
+from state.store import Store
 from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
 from state.work import Work
 
 MAILBOX = 1000
 """Mail that a mailbox holds at most; only a conversation whose turns fail or cannot begin comes near it. There is
-always room for what one person asks for: to withdraw a delivery, or to replay one."""
+room for as much again of what single people ask for: to withdraw a delivery, to replay one, to be answered."""
 
-# KEYS mailbox ids | ttl, size, id, mail -> 1 put now or lately | 0 the mailbox is full
+REMEMBERED = """
+local function remembered(ids, id, ttl, kept)
+  local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+  redis.call('ZREMRANGEBYSCORE', ids, '-inf', now - ttl * 1000)
+  if redis.call('ZADD', ids, 'NX', now, id) == 0 then return true end
+  redis.call('ZREMRANGEBYRANK', ids, 0, -kept - 1)
+  redis.call('EXPIRE', ids, ttl)
+  return false
+end
+"""
+"""For scripts that put mail: whether ``id`` was put lately. It has been from now on."""
+
+# KEYS mailbox ids | ttl of ids, ids kept, size, id, mail -> 1 put now or lately | 0 the mailbox is full
 _PUT = Script(
-    """
-if redis.call('SISMEMBER', KEYS[2], ARGV[3]) == 1 then return 1 end
-if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
-redis.call('SADD', KEYS[2], ARGV[3])
-redis.call('EXPIRE', KEYS[2], ARGV[1])
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+    REMEMBERED
+    + """
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+  return (redis.call('HEXISTS', KEYS[1], ARGV[4]) == 1 or redis.call('ZSCORE', KEYS[2], ARGV[4])) and 1 or 0
+end
+if not remembered(KEYS[2], ARGV[4], ARGV[1], ARGV[2]) then redis.call('HSETNX', KEYS[1], ARGV[4], ARGV[5]) end
 return 1
 """
 )
 
 
-# KEYS mailbox activities | activity id, mail -> 1 kept | 0 its turn has committed
+# KEYS mailbox activities | activity id, mail, size -> 1 kept | 0 the mailbox is full | 2 its turn has committed
 _KEEP_INPUT = Script(
     """
-if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'in:' .. ARGV[1], ARGV[2])
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 2 end
+local name = 'in:' .. ARGV[1]
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], name) == 0 then return 0 end
+redis.call('HSET', KEYS[1], name, ARGV[2])
 return 1
 """
 )
@@ -54,34 +70,47 @@ class Mail:
         """
         if not mail:
             return []
-        put = await self._store.together(*(_put(key, delivery.id, encode_mail(delivery)) for key, delivery in mail))
+        put = await self._store.together(
+            *(_put(key, delivery.id, encode_mail(delivery), MAILBOX) for key, delivery in mail)
+        )
         await self._conversations.wake(*{key: None for key, _ in mail})
         return [entry for entry, accepted in zip(mail, put, strict=True) if not accepted]
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
-        """Put a delivery into a mailbox that has had it before."""
-        forget = Command(("SREM", keys.mail_ids(key), delivery.id, _withdrawal(delivery.id)))
-        await self._store.sequence(forget, _put(key, delivery.id, encode_mail(delivery), size=2 * MAILBOX))
-        await self._conversations.wake(key)
+        """Put a delivery into a mailbox that has had it before. Raises :class:`ConversationFull`."""
+        forget = Command(("ZREM", keys.mail_ids(key), delivery.id, _withdrawal(delivery.id)))
+        await self._put_for_one(key, _put(key, delivery.id, encode_mail(delivery), 2 * MAILBOX), forget)
 
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
         """Keep an inbound activity until its turn has committed, should the process that has it die.
 
-        One whose turn has committed already is not kept.
+        One whose turn has committed already is not kept. Raises :class:`ConversationFull`.
         """
         names = [keys.mailbox(key), keys.activity_ids(key)]
-        await self._store.call(_KEEP_INPUT, names, [activity_id, encode_input(activity, at)])
+        if not await self._store.call(_KEEP_INPUT, names, [activity_id, encode_input(activity, at), 2 * MAILBOX]):
+            raise ConversationFull("Too much that was said here waits for its turn.")
         await self._conversations.wake(key, delay=LEASE.total_seconds() + 1)
 
-    async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId) -> None:
-        """Ask the conversation to drop a delivery, wherever it is keeping it."""
+    async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId, unsure: Delivery | None = None) -> None:
+        """Ask the conversation to drop a delivery, wherever it is keeping it. Raises :class:`ConversationFull`.
+
+        ``unsure``: the delivery, if it may not have been put yet. It is put first, so that it is dropped, and not put
+        by somebody slow after that.
+        """
         mail = encode_withdrawal(delivery_id)
-        await self._store.sequence(_put(key, _withdrawal(delivery_id), mail, size=2 * MAILBOX))
+        before = [] if unsure is None else [_put(key, delivery_id, encode_mail(unsure), 2 * MAILBOX)]
+        await self._put_for_one(key, _put(key, _withdrawal(delivery_id), mail, 2 * MAILBOX), *before)
+
+    async def _put_for_one(self, key: ConversationKey, put: Command, *before: Command) -> None:
+        *_, accepted = await self._store.sequence(*before, put)
+        if not accepted:
+            raise ConversationFull("The mailbox of this conversation is full.")
         await self._conversations.wake(key)
 
 
-def _put(key: ConversationKey, name: str, mail: bytes, *, size: int = MAILBOX) -> Command:
-    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [keys.MAIL_IDS_TTL, size, name, mail])
+def _put(key: ConversationKey, name: str, mail: bytes, size: int) -> Command:
+    ids = (keys.MAIL_IDS_TTL, keys.MAIL_IDS_KEPT)
+    return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [*ids, size, name, mail])
 
 
 def _withdrawal(delivery_id: DeliveryId) -> str:

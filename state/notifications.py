@@ -17,7 +17,8 @@ from domain.delivery import Status, StatusReport
 from domain.ids import ConversationKey, NotificationId, new_id
 from domain.notification import Content, Json, Notification
 from state import keys
-from state.store import Command, Script, Store, scripted
+from state.scripts import Command, Script, scripted
+from state.store import Store
 from state.work import Work
 
 RETENTION = timedelta(days=30)
@@ -61,14 +62,17 @@ return 1
 """
 )
 
-# KEYS notification deliveries | index, status, details, final statuses... -> 1 recorded | 0 it had ended already
+# KEYS notification deliveries | index, status, details, final statuses... -> 1 recorded | 0 it had ended already.
+# That what was delivered may have been repeated is recorded then, too: whoever delivered it died before it was off
+# the outbox.
 _REPORT = Script(
     _COUNT
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
 local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
-for i = 4, #ARGV do if before == ARGV[i] then return 0 end end
+local again = before == ARGV[2] and string.find(ARGV[3], '"mayBeRepeated":true', 1, true)
+for i = 4, #ARGV do if before == ARGV[i] and not again then return 0 end end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. '\\n' .. conversation)
 if before ~= ARGV[2] then count(before, -1); count(ARGV[2], 1) end
 return 1

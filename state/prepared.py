@@ -29,16 +29,20 @@ from enum import Enum
 
 from domain.ids import ConversationKey, UserKey
 from state import keys
-from state.store import Script, Store
+from state.pins import Pins
+from state.scripts import Script
+from state.store import Store
 
 PATIENCE = 0.25
 """Seconds for which a turn waits for another's commit before it has that refused; a commit takes a round trip."""
 FIRST_PAUSE = 0.002
 
-# KEYS user | version as read, write, conversation, state -> '' prepared | the write that is pending, and its
-# conversation | 0 the state is another
+# KEYS user pin | version as read, write, conversation, state, token -> '' prepared | whose turn has the state pinned |
+# the write that is pending, and its conversation | 0 the state is another
 _PREPARE = Script(
     """
+local pin = redis.call('GET', KEYS[2])
+if pin and pin ~= ARGV[5] then return {pin} end
 local h = redis.call('HMGET', KEYS[1], 'version', 'pending', 'pending_in')
 if (h[1] or '0') ~= ARGV[1] then return 0 end
 if h[2] and h[2] ~= ARGV[2] then return {h[2], h[3]} end
@@ -115,6 +119,7 @@ class PreparedWrites:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._pins = Pins(store)
 
     async def read(self, user: UserKey) -> list[bytes | None]:
         """State and version of a user as they stand, whatever is pending."""
@@ -134,17 +139,26 @@ class PreparedWrites:
 
     async def prepare(self, key: ConversationKey, write: Write, version: int, state: bytes) -> bool:
         """Put a state beside the one that was read as ``version``. False if that is another by now."""
+        names = [keys.user(write.user), keys.pin(write.user)]
+        waiting = self._pins.waiting(write.user)
         while True:
-            answer = await self._store.call(_PREPARE, [keys.user(write.user)], [version, write.id, key, state])
+            answer = await self._store.call(_PREPARE, names, [version, write.id, key, state, write.token])
             if answer == 0:
                 return False
             if not answer:
                 return True
-            pending, conversation = (part.decode() for part in answer)
-            if await self._fate(ConversationKey(conversation), pending) is _Fate.COMMITTED:
-                await self._confirm(write.user, pending)
+            if len(answer) == 1:
+                await waiting.for_(answer[0])
+            elif await self.settle(write.user, answer[0].decode(), ConversationKey(answer[1].decode())):
                 return False
-            await self._drop(write.user, pending)
+
+    async def settle(self, user: UserKey, pending: str, conversation: ConversationKey) -> bool:
+        """Wait until a write of another's is decided, and carry that out. True if it is the user's state now."""
+        if await self._fate(conversation, pending) is _Fate.COMMITTED:
+            await self._confirm(user, pending)
+            return True
+        await self._drop(user, pending)
+        return False
 
     async def confirm(self, write: Write) -> None:
         """Make what was committed the user's state."""

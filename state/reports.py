@@ -9,7 +9,7 @@ from domain.ids import ConversationKey
 from state.dead_letters import DeadLetters
 from state.jobs import JobStore
 from state.notifications import Notifications
-from state.store import Command
+from state.scripts import Command
 
 
 def recording(key: ConversationKey, report: StatusReport, history: Sequence[str] = ()) -> list[Command]:

@@ -11,9 +11,8 @@ its order: it goes on to the next slot when the one before has answered, and sto
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -34,84 +33,60 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from domain.errors import StoreUnavailable
-from state.clients import Client, client_of, close, doubt_master
-from state.cluster import Cluster
+from state import keys
+from state.clients import Client, client_of, close, doubt_master, wire_of
+from state.cluster import Cluster, key_of
+from state.fault_points import reached
+from state.scripts import Argument, Command, Script, can_be_one, in_one, scripted
+from state.wire import Wire
 
 log = logging.getLogger("aside.store")
 
 BATCH = 64
 """Calls in one round trip at most: a longer one would hold up those behind it."""
-ROUND_TRIPS = 4
+ROUND_TRIPS = 2
 """Round trips under way at once."""
+TOGETHER = 50
+"""Commands of one call that may run in any order, and leave together: the server does nothing else meanwhile."""
 TRIES = 4
 """Attempts of a round trip whose connection breaks, 50 ms, 100 ms and 200 ms apart."""
+PROBE_SECONDS = 1.0
+"""How long a server that was away has to say that it is back."""
 BLOCK_SECONDS = 2
 """Blocking reads return at least this often: the client's socket time-out is 5 s."""
 
-_CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, ConnectionError, TimeoutError)
+_TIME_OUTS = (RedisTimeoutError, TimeoutError)
+_CONNECTION_ERRORS = (RedisConnectionError, ConnectionError, *_TIME_OUTS)
 READ_ERRORS = (RedisError, RedisClusterException, OSError)
 """What a blocking read on ``Store.redis`` may raise while the store cannot be reached."""
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAgainError)
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
-Argument = str | bytes | int | float
-
-
-class Script:
-    """A Lua script and the digest by which the server knows it."""
-
-    __slots__ = ("digest", "source")
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command, and the script it runs if it runs one."""
-
-    parts: tuple[Argument, ...]
-    script: Script | None = None
-
-    def with_source(self) -> tuple[Argument, ...]:
-        """The command in a form that needs no script to be known."""
-        return self.parts if self.script is None else ("EVAL", self.script.source, *self.parts[2:])
-
-
-def scripted(script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Command:
-    return Command(("EVALSHA", script.digest, len(keys), *keys, *args), script)
-
-
 def _refuses(result: Any) -> bool:
     return isinstance(result, Exception) and (isinstance(result, _REFUSALS) or str(result).startswith(_REFUSING))
 
 
-@dataclass(frozen=True)
+def _unavailable(broken: Exception) -> StoreUnavailable:
+    if isinstance(broken, _TIME_OUTS):
+        return StoreUnavailable("The store does not answer.")
+    return StoreUnavailable(f"The store cannot be reached: {type(broken).__name__}")
+
+
+@dataclass(slots=True)
 class _Group:
-    """Commands that stay together and in order, and who waits for their results."""
+    """Commands that stay together and in order, and who waits for their answers (or the errors in their place)."""
 
     commands: list[Command]
     future: asyncio.Future[list[Any]]
-
-    def resolve(self, results: deque[Any]) -> None:
-        mine = [results.popleft() for _ in self.commands]
-        if self.future.done():
-            return
-        error = next((result for result in mine if isinstance(result, Exception)), None)
-        if _refuses(error):
-            self.future.set_exception(StoreUnavailable(f"The store refuses to write: {error}"))
-        elif error is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(mine)
 
 
 def _to_run_again(groups: list[_Group], results: list[Any]) -> list[int]:
     """Of each group what comes from the first missing script on, so that it keeps its order; what did run of it
     recognises that it has. Other groups are done."""
     again: list[int] = []
+    if not any(isinstance(result, NoScriptError) for result in results):
+        return again
     start = 0
     for group in groups:
         mine = range(start, start + len(group.commands))
@@ -124,10 +99,16 @@ def _to_run_again(groups: list[_Group], results: list[Any]) -> list[int]:
 class _Lane:
     """Calls that share round trips: to the one server, or to one node of a cluster."""
 
-    def __init__(self, send: Callable[[list[tuple[Argument, ...]]], Awaitable[list[Any]]]) -> None:
+    def __init__(
+        self, send: Callable[[list[tuple[Argument, ...]]], Awaitable[list[Any]]], hang_up: Callable[[], Awaitable[None]]
+    ) -> None:
         self._send = send
+        self._hang_up = hang_up
         self._queue: list[_Group] = []
+        self._probe: asyncio.Task[None] | None = None
         self.flushes: set[asyncio.Task[None]] = set()
+        self.away = False
+        """Whether the last round trip failed."""
 
     def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -144,12 +125,20 @@ class _Lane:
             try:
                 results = await self._round_trip(groups)
             except Exception as error:
+                if isinstance(error, StoreUnavailable):
+                    self.away = True
+                    groups += self._queue  # they would wait for as long, and find the same
+                    self._queue = []
                 for group in groups:
                     if not group.future.done():
                         group.future.set_exception(error)
                 continue
+            start = 0
             for group in groups:
-                group.resolve(results)
+                end = start + len(group.commands)
+                if not group.future.done():
+                    group.future.set_result(results[start:end])
+                start = end
 
     def _take(self) -> list[_Group]:
         """The groups of the next round trip: as many as fit, and at least one."""
@@ -162,16 +151,38 @@ class _Lane:
         groups, self._queue = self._queue[:count], self._queue[count:]
         return groups
 
-    async def _round_trip(self, groups: list[_Group]) -> deque[Any]:
+    async def back(self, parts: tuple[Argument, ...]) -> None:
+        """Answers when a server that was away is there again; those who ask at the same time ask once.
+
+        A call that is not sent cannot be carried out after its caller has given up. Raises :class:`StoreUnavailable`.
+        """
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._ask(parts), name="store-probe")
+        await asyncio.shield(self._probe)
+
+    async def _ask(self, parts: tuple[Argument, ...]) -> None:
+        key = key_of(parts)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._send([("PING",) if key is None else ("EXISTS", key)])
+        except _CONNECTION_ERRORS as error:
+            raise _unavailable(error) from error
+        self.away = False
+
+    async def _round_trip(self, groups: list[_Group]) -> list[Any]:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(0.025 * 2**attempt)
             try:
-                return deque(await self._execute(groups))
-            except _CONNECTION_ERRORS as error:
+                return await self._execute(groups)
+            except _TIME_OUTS as error:
                 broken: Exception = error
+                await self._hang_up()  # the other connections may lead to a machine that is gone, too
+                break  # whoever asked has waited long enough
+            except _CONNECTION_ERRORS as error:
+                broken = error
         log.warning("store unreachable: %s", broken, extra={"action": "store_unreachable"})
-        raise StoreUnavailable(f"The store cannot be reached: {type(broken).__name__}") from broken
+        raise _unavailable(broken) from broken
 
     async def _execute(self, groups: list[_Group]) -> list[Any]:
         commands = [command for group in groups for command in group.commands]
@@ -191,8 +202,13 @@ class Store:
         self.redis: Any = redis
         """For blocking reads of one key; they may raise :data:`READ_ERRORS`."""
         self.round_trips = 0
-        self._cluster = Cluster(redis) if isinstance(redis, RedisCluster) else None
-        self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send))
+        self._cluster: Cluster | None = None
+        if isinstance(redis, RedisCluster):
+            self._wire: Wire = (cluster := Cluster(redis))
+            self._cluster = cluster
+        else:
+            self._wire = wire_of(redis)
+        self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send, self._wire.hang_up))
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -225,23 +241,36 @@ class Store:
 
     async def together(self, *commands: Command) -> list[Any]:
         """Run commands that may be repeated, in any order, in a single round trip (to each node of a cluster)."""
-        if self._cluster is None:
-            return await self.sequence(*commands)
-        answers = await asyncio.gather(*(self._submit([command]) for command in commands))
-        return [answer for (answer,) in answers]
+        size = 1 if self._cluster is not None else TOGETHER
+        parts = [list(commands[start : start + size]) for start in range(0, len(commands), size)]
+        if len(parts) == 1:
+            return await self._submit(parts[0])
+        return [answer for answers in await asyncio.gather(*map(self._submit, parts)) for answer in answers]
 
-    def _submit(self, commands: list[Command]) -> Awaitable[list[Any]]:
-        if self._cluster is None:
-            return self._lanes[""].submit(commands)
-        return self._in_order(self._cluster, commands)
+    async def _submit(self, commands: list[Command]) -> list[Any]:
+        if self._cluster is not None:
+            return await self._in_order(self._cluster, commands)
+        lane = self._lanes[""]
+        if lane.away:
+            await lane.back(commands[0].parts)
+        if not can_be_one(commands):
+            return await self._checked(await lane.submit(commands))
+        (answers,) = await self._checked(await lane.submit([in_one(commands)]))
+        return await self._checked(answers)
 
     async def _in_order(self, cluster: Cluster, commands: list[Command]) -> list[Any]:
+        """Not as one script: the keys of a slot that is being moved are on two servers meanwhile."""
         results: list[Any] = []
         failed: Exception | None = None
         for _, run in groupby(commands, key=lambda command: cluster.slot(command.parts)):
+            if results:
+                reached("between_slots")
             of_one_slot = list(run)
             try:
-                results += await self._lanes[cluster.node(of_one_slot[0].parts)].submit(of_one_slot)
+                lane = self._lanes[cluster.node(of_one_slot[0].parts)]
+                if lane.away:
+                    await lane.back(of_one_slot[0].parts)
+                results += await self._checked(await lane.submit(of_one_slot))
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -250,41 +279,36 @@ class Store:
             raise failed
         return results
 
+    async def _checked(self, answers: list[Any]) -> list[Any]:
+        """The answers, unless one of them is an error."""
+        for answer in answers:
+            if isinstance(answer, Exception):
+                if not _refuses(answer):
+                    raise answer
+                await self._doubt()
+                reason = str(answer).partition(" script: ")[0]
+                raise StoreUnavailable(f"The store refuses to write: {reason}") from answer
+        return answers
+
     async def _send(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
         self.round_trips += 1
-        if self._cluster is not None:
-            return await self._cluster.send(commands)
-        results = await self._send_to_one(commands)
-        if any(map(_refuses, results)):
-            await doubt_master(self.redis)
-        return results
+        return await self._wire.exchange(commands)
 
-    async def _send_to_one(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
-        if len(commands) == 1:
-            try:
-                return [await self.redis.execute_command(*commands[0])]
-            except _CONNECTION_ERRORS:
-                raise
-            except RedisError as error:
-                return [error]
-        pipeline = self.redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        results = await pipeline.execute(raise_on_error=False)
-        for result in results:
-            if isinstance(result, _CONNECTION_ERRORS):
-                raise result
-        return list(results)
+    async def _doubt(self) -> None:
+        """A master that refuses may have been replaced without knowing it yet."""
+        await doubt_master(self.redis)
+        await self._wire.hang_up()
 
     async def ready(self) -> None:
-        """Raises :class:`StoreUnavailable` unless the store answers: each primary of a cluster."""
+        """Raises :class:`StoreUnavailable` unless the store takes writes: each primary of a cluster. Writes nothing."""
         if self._cluster is None:
-            await self.run("PING")
+            await self.run("LPUSHX", keys.nothing(), "")
             return
         try:
-            await self._cluster.ping()
+            names = await self._cluster.one_key_each(keys.nothing())
         except READ_ERRORS as error:
             raise StoreUnavailable(f"The store cannot be reached: {type(error).__name__}") from error
+        await self.together(*(Command(("LPUSHX", name, "")) for name in names))
 
     async def close(self) -> None:
         flushes = [flush for lane in self._lanes.values() for flush in lane.flushes]

@@ -18,7 +18,8 @@ import orjson
 from domain.clock import Clock, from_ms, system_clock, to_iso, to_ms
 from domain.errors import AsideError
 from state import keys
-from state.store import BLOCK_SECONDS, READ_ERRORS, Argument, Command, Script, Store, scripted
+from state.scripts import Argument, Command, Script, scripted
+from state.store import BLOCK_SECONDS, READ_ERRORS, Store
 
 ActivityJson = dict[str, Any]
 

@@ -15,11 +15,14 @@ import orjson
 
 from domain.delivery import Delivery, Status, report
 from domain.effect import Effect, Operation, Report, Send
-from domain.errors import NewerState, UndecodableState
+from domain.errors import NewerState, TooManySends, UndecodableState
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
+
+SENDS = 200
+"""Activities that a turn may collect; a dialog that sends more does not come to an end."""
 
 FORMAT = b"1"
 """The format of stored documents, the only one so far."""
@@ -86,7 +89,7 @@ class Kept:
     activity: Json
 
 
-@dataclass
+@dataclass(slots=True)
 class Turn:
     """One turn of one conversation. ``at`` is the moment it began; everything in it happens then."""
 
@@ -122,11 +125,15 @@ class Turn:
     bumped: list[Delivery] = field(default_factory=list)
     """Mail that stays in the mailbox with its count of failed attempts raised."""
     showing: tuple[Delivery, ...] = ()
-    """Deliveries that the next activity to be sent shows."""
+    """Deliveries that the next activity to be sent or updated shows."""
     send_early: Callable[[], Awaitable[None]] | None = None
     """Set once the turn has taken long: sends what is collected without waiting for the commit."""
     sent_early: list[tuple[str, str]] = field(default_factory=list)
     """What was sent that way: provisional id, the channel's id."""
+    spoke_early: bool = False
+    """Whether this turn has said something before its commit, or an earlier one had that never committed."""
+    doubted: set[str] = field(default_factory=set)
+    """Ids of deliveries that such an earlier turn may have shown (``state.doubts``)."""
     wake_at: datetime | None = None
     """When something in the inbox wants to be looked at again, without anybody asking."""
     mail_wake_at: datetime | None = None
@@ -171,7 +178,8 @@ class Turn:
         return f"aside.{self.token}.{self._provisional}"
 
     def send(self, activity: Json, service_url: str) -> str:
-        """Collect an activity to be sent; answers its provisional id."""
+        """Collect an activity to be sent; answers its provisional id. Raises :class:`TooManySends`."""
+        self._may_send()
         shows, self.showing = self.showing, ()
         effect = Send(
             operation=Operation.SEND,
@@ -185,10 +193,25 @@ class Turn:
             self.last_said = activity
         return effect.provisional
 
+    def _may_send(self) -> None:
+        """Raises :class:`TooManySends`."""
+        if len(self.effects) >= SENDS and sum(isinstance(effect, Send) for effect in self.effects) >= SENDS:
+            raise TooManySends(f"A turn sends up to {SENDS} activities; this one wants to send more.")
+
     def change(self, operation: Operation, activity_id: str, activity: Json, service_url: str) -> None:
         """Collect an update or a deletion of an activity that was sent, now or in an earlier turn."""
+        self._may_send()
+        shows: tuple[Delivery, ...] = ()
+        if operation is Operation.UPDATE:
+            shows, self.showing = self.showing, ()
         self.effects.append(
-            Send(operation=operation, provisional=activity_id, activity=activity, service_url=service_url)
+            Send(
+                operation=operation,
+                provisional=activity_id,
+                activity=activity,
+                service_url=service_url,
+                shows=shows,
+            )
         )
 
     def report(self, delivery: Delivery, status: Status, *, reason: str | None = None) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,11 @@ from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
+from state.doubts import left_in_doubt, marked, with_doubts
+from state.pins import Pin, Pins
 from state.prepared import PreparedWrites, Write
-from state.store import Argument, Command, Script, Store, scripted
+from state.scripts import Argument, Command, Script, scripted
+from state.store import Store
 from state.turn import Document, Kept, Turn
 from state.work import Claim, Work
 
@@ -42,7 +46,7 @@ _BEGIN = Script(
     _NOW
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt', 'confirm')
+  'reach', 'doubt', 'confirm', 'early')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
@@ -54,21 +58,29 @@ if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 the
 end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
-  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[11]}
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[11]}
 """
 )
 
-# KEYS conversation mail outbox activities [user] | token, version, state or '', user version, user state or '',
+# KEYS user -> state, version
+_READ_USER = Script("return redis.call('HMGET', KEYS[1], 'state', 'version')")
+
+# KEYS conversation mail outbox activities [user pin] | token, version, state or '', user version, user state or '',
 # the write that was prepared instead of these two or '', what is to be confirmed then, activity id or '', ids ttl,
-# n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
-# -> {1, outbox length, mail left} | {0} lease lost | {2} user's state was changed by another turn
+# ids kept, n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
+# -> {1, outbox length, mail left} | {0} lease lost | {2} user's state was changed by another turn | {3, whose turn has
+# it pinned}
 _COMMIT = Script(
     _NOW
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'version', 'committed', 'fence', 'refused')
 if h[3] ~= ARGV[1] then
   if h[1] ~= ARGV[1] or (h[2] or '0') ~= ARGV[2] then return {0} end
-  if ARGV[5] ~= '' and (redis.call('HGET', KEYS[5], 'version') or '0') ~= ARGV[4] then return {2} end
+  if ARGV[5] ~= '' then
+    local pin = redis.call('GET', KEYS[6])
+    if pin and pin ~= ARGV[1] then return {3, pin} end
+    if (redis.call('HGET', KEYS[5], 'version') or '0') ~= ARGV[4] then return {2} end
+  end
   local set = {'committed', ARGV[1], 'version', ARGV[2] + 1}
   if ARGV[6] ~= '' then
     if h[1] .. '.' .. h[4] ~= ARGV[6] then return {0} end
@@ -81,9 +93,10 @@ if h[3] ~= ARGV[1] then
     redis.call('HDEL', KEYS[2], 'in:' .. ARGV[8])
     redis.call('ZADD', KEYS[4], now, ARGV[8])
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[9] * 1000)
+    redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -ARGV[10] - 1)
     redis.call('EXPIRE', KEYS[4], ARGV[9])
   end
-  local i = 10
+  local i = 11
   for _ = 1, ARGV[i] do i = i + 1; redis.call('HDEL', KEYS[2], ARGV[i]) end
   i = i + 1
   for _ = 1, ARGV[i] do redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2]); i = i + 2 end
@@ -109,6 +122,7 @@ if h[1] ~= ARGV[1] then
   if h[2] == ARGV[1] then return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])} end
   return {0}
 end
+redis.call('HSET', KEYS[1], 'lock', ARGV[1]) -- a server that is full refuses this, and so the rest
 local i = 9
 local settled = ARGV[6] ~= ''
 for _ = 1, ARGV[i] do
@@ -140,12 +154,22 @@ return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}
 """
 )
 
-# KEYS conversation | token, lease ms -> 1 | 0 lease lost
+# KEYS conversation | token -> 1 | 0 lease lost
+_UNBLOCK = Script(
+    """
+if redis.call('HGET', KEYS[1], 'lock') ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'blocked')
+return 1
+"""
+)
+
+# KEYS conversation | token, lease ms, mark of what goes out early or '' -> 1 | 0 lease lost
 _RENEW = Script(
     _NOW
     + """
 if redis.call('HGET', KEYS[1], 'lock') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'early', ARGV[3]) end
 return 1
 """
 )
@@ -217,6 +241,9 @@ class Turns:
         self._held_until: dict[str, float] = {}
         """Until when, on this process's monotonic clock, the lock of a token is held for certain."""
         self._prepared = PreparedWrites(store) if store.clustered else None
+        self._pins = Pins(store)
+        self._pinned: dict[str, UserKey] = {}
+        """By a turn's token the user whose state it has pinned."""
         self._confirmed: dict[str, str] = {}
         """By a turn's token what it has confirmed; the conversation need not know it any more."""
 
@@ -255,7 +282,7 @@ class Turns:
                 if confirm is not None:
                     await self._prepared.catch_up(key, Write.decode(confirm))
                 user_answers = [await self._prepared.read(user)] if user is not None else []
-            return replace(self._begun(key, token, answer, user, user_answers, activity_id), claim=claim)
+            return self._begun(key, token, answer, user, user_answers, activity_id, claim)
         except StoreUnavailable:
             self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))
@@ -269,9 +296,11 @@ class Turns:
         user: UserKey | None,
         user_answers: list[Any],
         activity_id: str | None,
+        claim: Claim | None,
     ) -> Begun:
-        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt = answer
+        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt, early = answer
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
+        spoke_early, doubted = marked(early.decode()) if early else ("", set[str]())
         turn = Turn(
             conversation=key,
             token=token,
@@ -291,10 +320,12 @@ class Turns:
             jobs_started=int(jobs),
             reachable=reach in (None, b"active"),
             activity_id=activity_id,
+            spoke_early=bool(spoke_early),
+            doubted=doubted,
         )
         blocked_for = max(0.0, (int(blocked) - now_ms) / 1000) if blocked else 0.0
         leftovers = [Entry.decode(entry) for entry in outbox]
-        return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt))
+        return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt), claim=claim)
 
     async def read_user(self, user: UserKey) -> Document:
         if self._prepared is not None:
@@ -307,7 +338,7 @@ class Turns:
 
     async def commit(self, turn: Turn) -> tuple[list[Entry], Left] | UserStateChanged:
         """Write everything or nothing. Raises :class:`LeaseLost` and :class:`UnstorableState`."""
-        entries = [Entry(id=f"{turn.fence}.{n}", effect=effect) for n, effect in enumerate(turn.effects)]
+        entries = [Entry(id=f"{turn.fence}.{n}", effect=effect) for n, effect in enumerate(with_doubts(turn))]
         state = turn.state.encoded() or b""
         user = turn.user_state
         user_state = (user.encoded() if user else None) or b""
@@ -315,10 +346,12 @@ class Turns:
         names += [keys.outbox(turn.conversation), keys.activity_ids(turn.conversation)]
         done = turn.mail_taken()
         fields = [part for pair in turn.fields.items() for part in pair]
+        if (left := left_in_doubt(turn)) is not None:
+            fields += ["early", left]
         bumped = [part for delivery in turn.bumped for part in (delivery.id, encode_mail(delivery))]
         rest: list[Argument] = [
-            *(turn.activity_id or "", keys.ACTIVITY_IDS_TTL),
-            *(len(done), *done, len(turn.bumped), *bumped, len(turn.fields), *fields),
+            *(turn.activity_id or "", keys.ACTIVITY_IDS_TTL, keys.ACTIVITY_IDS_KEPT),
+            *(len(done), *done, len(turn.bumped), *bumped, len(fields) // 2, *fields),
             *(entry.encoded() for entry in entries),
         ]
         users: tuple[Argument, ...] = (0, "", "", "")
@@ -326,16 +359,24 @@ class Turns:
         if user and user_state:
             assert turn.user is not None
             if self._prepared is None:
-                names.append(keys.user(turn.user))
+                names += [keys.user(turn.user), keys.pin(turn.user)]
                 users = (user.version, user_state, "", "")
             else:
                 write = Write(user=turn.user, token=turn.token, fence=turn.fence)
                 users = (0, "", write.id, write.encoded())
                 if not await self._prepare(self._prepared, turn, write, user.version, user_state):
                     return UserStateChanged()
-        answer = await self._store.call(_COMMIT, names, [turn.token, turn.state.version, state, *users, *rest])
+        args = [turn.token, turn.state.version, state, *users, *rest]
+        answer = await self._store.call(_COMMIT, names, args)
+        if answer[0] == 3:
+            assert turn.user is not None
+            waiting = self._pins.waiting(turn.user)
+            while answer[0] == 3:
+                await waiting.for_(answer[1])
+                answer = await self._store.call(_COMMIT, names, args)
         if write is not None and self._prepared is not None:
             await (self._confirm(self._prepared, write) if answer[0] == 1 else self._prepared.drop(write))
+        await self._unpin(turn.token)
         if answer[0] == 2:
             return UserStateChanged()
         return entries, _left(answer, turn.conversation)
@@ -392,6 +433,12 @@ class Turns:
         """Raises :class:`LeaseLost`."""
         return _left(answer, key)
 
+    async def unblock(self, key: ConversationKey, token: str) -> None:
+        """The head of the outbox is to be sent although it was to wait: from now on whoever finds this turn dead has
+        to doubt it. Raises :class:`LeaseLost`."""
+        if not await self._store.call(_UNBLOCK, [keys.conversation(key)], [token]):
+            raise _lease_lost(key)
+
     async def put_aside(self, turn: Turn) -> bool:
         """Keep a copy of what a turn found unreadable, for the operator. False if there was nothing of the kind."""
         found = turn.unreadable()
@@ -400,10 +447,30 @@ class Turns:
         )
         return bool(found)
 
-    async def renew(self, key: ConversationKey, token: str) -> bool:
-        """Extend the lease. False if it was lost."""
+    async def pin(self, turn: Turn) -> Pin:
+        """Have others leave the state of the turn's user as it is until the turn commits (``state.pins``)."""
+        if turn.user is None or turn.token in self._pinned:
+            return Pin.HELD
+        version = turn.user_state.version if turn.user_state else None
+        settle = self._prepared.settle if self._prepared else None
+        pinned = await self._pins.pin(turn.user, turn.token, version, lease=self._lease_ms, settle=settle)
+        if pinned is Pin.HELD:
+            self._pinned[turn.token] = turn.user
+        return pinned
+
+    async def _unpin(self, token: str) -> None:
+        user = self._pinned.pop(token, None)
+        if user is not None:
+            with suppress(StoreUnavailable):  # then it ends by itself
+                await self._pins.remove(user, token)
+
+    async def renew(self, key: ConversationKey, token: str, *, early: str = "") -> bool:
+        """Extend the lease, and what is pinned. False if it was lost. ``early``: a mark of what goes out early."""
         asked_at = time.monotonic()
-        renewed = bool(await self._store.call(_RENEW, [keys.conversation(key)], [token, self._lease_ms]))
+        commands = [scripted(_RENEW, [keys.conversation(key)], [token, self._lease_ms, early])]
+        if token in self._pinned:
+            commands.append(self._pins.extending(self._pinned[token], token, self._lease_ms))
+        renewed = bool((await self._store.sequence(*commands))[0])
         if renewed and token in self._held_until:
             self._held_until[token] = asked_at + self._lease_ms / 1000
         return renewed
@@ -420,6 +487,7 @@ class Turns:
         """The turn of this token is over."""
         self._held_until.pop(token, None)
         self._confirmed.pop(token, None)
+        self._pinned.pop(token, None)
 
     async def real_id(self, key: ConversationKey, provisional: str) -> str | None:
         """The channel's id for an activity of an earlier turn, if it is known."""
@@ -465,7 +533,7 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
 
 
 def _reading(user: UserKey) -> Command:
-    return Command(("HMGET", keys.user(user), "state", "version"))
+    return scripted(_READ_USER, [keys.user(user)])
 
 
 def _left(answer: list[int], key: ConversationKey) -> Left:

@@ -18,7 +18,8 @@ import contextlib
 from dataclasses import dataclass
 
 from state import keys
-from state.store import BLOCK_SECONDS, READ_ERRORS, Command, Script, Store, scripted
+from state.scripts import Command, Script, scripted
+from state.store import BLOCK_SECONDS, READ_ERRORS, Store
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000\n"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +29,12 @@ class Mood:
     accept: bool | None = None
     before: asyncio.Event | None = None
     """Waited for before anything else."""
+    after: asyncio.Event | None = None
+    """Waited for once it is shown, before the answer."""
+    resets: bool = False
+    """With ``status`` 0: the connection is reset instead of closed."""
+    cut: bool = False
+    """The answer breaks off after its head."""
 
     @property
     def shows(self) -> bool:
@@ -55,7 +63,7 @@ class FakeChannel:
         self.arrived = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> FakeChannel:
+    async def start(self, port: int = 0) -> FakeChannel:
         app = web.Application(client_max_size=4 * 1024 * 1024)
         base = "/v3/conversations/{conversation}/activities"
         app.router.add_post(base, self._send)
@@ -64,14 +72,19 @@ class FakeChannel:
         app.router.add_delete(base + "/{activity}", self._delete)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
         return self
 
     async def stop(self) -> None:
+        """Connections are refused from now on, until :meth:`comes_back`."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def comes_back(self) -> None:
+        """At the address where it was."""
+        await self.start(int(self.url.rstrip("/").rpartition(":")[2]))
 
     def answers(self, conversation: str, *moods: Mood) -> None:
         """The next requests of this conversation are answered so, then again as usual."""
@@ -111,7 +124,19 @@ class FakeChannel:
         activity_id = f"act-{self.sequence}"
         if mood.shows:
             self.shown[conversation].append(Shown(activity_id, body or {}))
+        if mood.after is not None:
+            await mood.after.wait()
+        if mood.cut:
+            return await self._answer_in_part(request, mood)
         return self._answer(request, mood, activity_id)
+
+    async def _answer_in_part(self, request: web.Request, mood: Mood) -> web.StreamResponse:
+        response = web.StreamResponse(status=mood.status, headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"id":')
+        assert request.transport is not None
+        request.transport.close()
+        return response
 
     async def _update(self, request: web.Request) -> web.StreamResponse:
         conversation, mood, body = await self._mood(request)
@@ -136,6 +161,9 @@ class FakeChannel:
     def _answer(self, request: web.Request, mood: Mood, activity_id: str) -> web.StreamResponse:
         if mood.status == 0:
             assert request.transport is not None
+            if mood.resets:
+                connection = request.transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.transport.abort()
             return web.Response()
         if mood.body is not None or mood.status not in (200, 201):

@@ -108,7 +108,7 @@ class ServiceProcess:
     # ------------------------------------------------------------------ faults
 
     def dies_at(self, point: str, times: int = 1) -> None:
-        """Have it send itself SIGKILL when it reaches a point (``bots.fault_points``) for the n-th time from now."""
+        """Have it send itself SIGKILL when it reaches a point (``state.fault_points``) for the n-th time from now."""
         give(self._order, point, times, "SIGKILL")
 
     def stops_at(self, point: str, times: int = 1) -> None:
@@ -169,14 +169,14 @@ class Nursery:
     They are forked from one that has imported everything (``tests.faults.nursery``).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self._folder = folder
         self._numbers = itertools.count(1)
         self._children: list[int] = []
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery"],
             cwd=ROOT,
-            env=environment(ASIDE_FAULTS="tests.faults.points"),
+            env=environment(ASIDE_FAULTS="tests.faults.points", **variables),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -36,7 +36,8 @@ from state.conversations import Conversations, index_of
 from state.dead_letters import DeadLetter, DeadLetters
 from state.jobs import JobStore
 from state.notifications import RETENTION, Notifications
-from state.store import Command, Store
+from state.scripts import Command
+from state.store import Store
 from state.work import Work
 from web.application import create_application
 from web.messages import Messages

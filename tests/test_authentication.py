@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from app import Service
 from bots import authentication
@@ -126,6 +127,82 @@ class TestWhoPosts:
         """The signing key is endorsed for Teams only."""
         status, _ = await ann.posts(ann.activity(text="hello", channelId="slack"))
         assert status == 401
+
+
+class TestATokenShownAgain:
+    """Channels show one token for many activities: its signature is verified once, all else for every activity."""
+
+    @pytest.fixture(autouse=True)
+    def verified(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """The signatures that were verified."""
+        verified: list[bytes] = []
+        verify = RSAAlgorithm.verify
+
+        def counted(algorithm: RSAAlgorithm, message: bytes, key: Any, signature: bytes) -> bool:
+            verified.append(signature)
+            return verify(algorithm, message, key, signature)
+
+        monkeypatch.setattr(RSAAlgorithm, "verify", counted)
+        return verified
+
+    @pytest.fixture
+    async def shown(self, ann: Registered) -> str:
+        """A token that has let an activity in."""
+        shown = f"Bearer {ann.provider.token(ann.channel.url)}"
+        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 200
+        return shown
+
+    async def test_is_not_verified_again(self, ann: Registered, shown: str, verified: list[bytes]) -> None:
+        for _ in range(3):
+            assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 200
+        assert len(verified) == 1
+
+    async def test_is_known_by_all_of_its_text(self, ann: Registered, shown: str) -> None:
+        """Not by its claims: another signature under them is none."""
+        other = ann.provider.token(ann.channel.url, jti="another").rpartition(".")[2]
+        forged = f"{shown.rpartition('.')[0]}.{other}"
+        assert (await ann.posts(ann.activity(text="hello"), authorization=forged))[0] == 401
+
+    @pytest.mark.parametrize(
+        "fields", [{"channelId": "slack"}, {"serviceUrl": "http://127.0.0.1:9/"}], ids=["channel", "service URL"]
+    )
+    async def test_lets_in_only_what_it_is_for(self, ann: Registered, shown: str, fields: dict[str, str]) -> None:
+        assert (await ann.posts(ann.activity(text="hello", **fields), authorization=shown))[0] == 401
+
+    async def test_lets_in_nobody_once_it_expired(
+        self, ann: Registered, shown: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(authentication, "LEEWAY", -2 * 3600)
+        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+
+    async def test_lets_in_nobody_once_its_key_is_withdrawn(
+        self, ann: Registered, shown: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(authentication, "KEYS_ASKED_AGAIN", 0.0)
+        monkeypatch.setattr(authentication, "KEYS_KEPT", 0.0)
+        ann.provider.rotate()
+        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+
+    async def test_lets_in_nobody_once_its_key_is_another(
+        self, ann: Registered, shown: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Under the same id."""
+        monkeypatch.setattr(authentication, "KEYS_ASKED_AGAIN", 0.0)
+        monkeypatch.setattr(authentication, "KEYS_KEPT", 0.0)
+        (key_id,) = ann.provider.keys
+        ann.provider.rotate()
+        ann.provider.keys = dict(zip([key_id], ann.provider.keys.values(), strict=True))
+        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+
+    async def test_is_forgotten_for_newer_ones(
+        self, ann: Registered, shown: str, verified: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many tokens there are, so many are known: those that were shown last."""
+        monkeypatch.setattr(authentication, "KEPT_TOKENS", 2)
+        first, second = (f"Bearer {ann.provider.token(ann.channel.url, jti=str(number))}" for number in range(2))
+        for token in (first, shown, second, shown, first):
+            assert (await ann.posts(ann.activity(text="hello"), authorization=token))[0] == 200
+        assert len(verified) == 4
 
 
 class TestTheChannelsKeys:

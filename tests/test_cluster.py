@@ -18,13 +18,16 @@ from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
 from state import keys
 from state.codec import Codec
+from state.pins import Pin, Waiting
 from state.prepared import PreparedWrites, Write
-from state.store import Command, Script, Store, scripted
+from state.scripts import Command, Script, scripted
+from state.store import Store
 from state.transcripts import Transcripts
 from state.turn import Turn
 from state.turns import Begun, Turns, UserStateChanged
 from tests import test_jobs_store, test_leased_work, test_notification_records, test_turns
 from tests.conftest import ServiceFactory
+from tests.own_dialogs.slow import gates
 from tests.people import Person, Sender
 from tests.test_turns import ANN, NOW, say
 from tests.topologies import ClusterOfThree, Servers, ask, cluster, cluster_url, replicated
@@ -453,6 +456,35 @@ async def test_late_repetitions_change_nothing(process: Process, another: Proces
     assert await store.run("HGETALL", keys.user(ANN)) == before
 
 
+async def test_a_state_is_pinned_once_what_is_pending_is_decided(
+    process: Process, another: Process, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was only prepared never happened; what was committed has changed the state."""
+    turn = await process.begin(HERE, "t1")
+    await another.only_prepares(await another.counts(THERE, "t2"))
+    assert await process.turns.pin(turn) is Pin.HELD
+    assert await store.run("HEXISTS", keys.user(ANN), "pending") == 0
+    await process.ends(turn)
+    turn = await process.begin(HERE, "t3")
+    await another.let_lease_end(THERE)
+    await another.only_commits(await another.counts(THERE, "t4"), monkeypatch)
+    assert await process.turns.pin(turn) is Pin.CHANGED
+    assert await another.counted() == 1
+
+
+async def test_a_turn_that_was_refused_in_favour_of_a_pin_is_run_again(process: Process, another: Process) -> None:
+    """Its write was prepared when the other pinned the state, and its commit came after that."""
+    late = await another.counts(THERE, "t1")
+    await another.only_prepares(late)
+    turn = await process.counts(HERE, "t2")
+    assert await process.turns.pin(turn) is Pin.HELD
+    waits = asyncio.create_task(another.turns.commit(late))
+    await process.ends(turn)
+    assert isinstance(await waits, UserStateChanged)
+    await another.whole_turn(THERE, "t1")
+    assert (await process.counted(), await process.counted_in(HERE), await process.counted_in(THERE)) == (2, 1, 1)
+
+
 async def test_no_update_is_lost_whoever_dies_where(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four conversations of one user count at once, and processes die at random points of their commits.
 
@@ -545,6 +577,33 @@ class TestTheWholeService:
         assert await sender.gets("/health/ready") == (200, {"status": "ok", "dependencies": {"store": "ok"}})
 
 
+class TestATurnThatTakesLong:
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory, cluster_url: str) -> Service:
+        gates.clear()
+        return await start_service(
+            REDIS_URL=cluster_url, ROOT_DIALOG="tests.own_dialogs.slow:Counts", FLUSH_AFTER="0.1"
+        )
+
+    async def test_is_let_commit_first(self, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It has said something already; the other conversation of its user counts on from there."""
+        waits, wait = asyncio.Event(), Waiting.for_
+
+        async def noted(self: Waiting, token: bytes) -> None:
+            waits.set()
+            await wait(self, token)
+
+        monkeypatch.setattr(Waiting, "for_", noted)
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = asyncio.create_task(ann.says("count end"))
+        await ann.sees(lambda texts: texts == ["count 1"])
+        other = asyncio.create_task(elsewhere.says("count"))
+        await waits.wait()
+        assert elsewhere.shows() == []
+        gates["end"].set()
+        assert (await turn, await other) == (["count 1"], ["count 2"])
+
+
 class TestTwoConversationsOfOneUser:
     @pytest.fixture
     async def service(self, start_service: ServiceFactory, cluster_url: str) -> Service:
@@ -560,3 +619,43 @@ class TestTwoConversationsOfOneUser:
         said = await asyncio.gather(*map(counts, people))
         assert sorted(number for numbers in said for number in numbers) == list(range(1, 31))
         assert all(numbers == sorted(numbers) for numbers in said)
+
+
+class TestTheWholeServiceWhenANodeIsLost:
+    @pytest.fixture
+    async def lossy(self) -> AsyncIterator[ClusterOfThree]:
+        """Of this test alone: one of its nodes is killed."""
+        with Servers() as servers:
+            cluster = ClusterOfThree(servers, replica=True)
+            await cluster.form()
+            yield cluster
+
+    @pytest.fixture
+    async def service(self, lossy: ClusterOfThree, start_service: ServiceFactory) -> Service:
+        return await start_service(REDIS_URL=lossy.url)
+
+    async def test_goes_on_by_itself(self, lossy: ClusterOfThree, ann: Person, sender: Sender) -> None:
+        """Users whose conversation it had are told to try again (503) until its replica has taken its place; what was
+        accepted before is there."""
+        there = next(
+            person
+            for person in (ann.elsewhere(f"a:{number}") for number in range(100))
+            if slot(keys.conversation(ConversationKey(person.key))) * 3 < 16384
+        )
+        await there.says("hello")
+        queued = await sender.notifies(there, "for later", mode="queue")
+        await sender.becomes(queued, "queued")
+        await until(lambda: replicated(*lossy.pair), what="the replica has it")
+        lossy.kill_first()
+        activity = there.activity(text="thanks")
+
+        async def accepted() -> bool:
+            status, _ = await there.posts(activity)
+            assert status in (200, 503)
+            return status == 200
+
+        await until(accepted, within=30, what="the service answers again")
+        await there.hears("for later", "You sent: thanks")
+        await sender.becomes(queued, "delivered")
+        await sender.becomes(await sender.notifies(there, "and now", mode="interject"), "delivered")
+        assert (await sender.gets("/health/ready"))[0] == 200

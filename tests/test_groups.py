@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app import Service
+from state.activities import activity_from_json
 from tests.people import Person, Sender
 from tests.serving import serving
 
@@ -104,3 +106,15 @@ class TestTheStateOfAGroup:
         assert await bob.says("hi") == ["count 1 2"]
         await annie.says("hi")
         assert annie.shows()[-1] == "count 3 2"
+
+
+class TestAPersonWhoseTurnIsRunLater:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.names:Names")
+
+    async def test_is_not_taken_for_another(self, service: Service, annie: Person, bobby: Person) -> None:
+        """What a process had promised to answer when it died is answered by the turn of whoever speaks next."""
+        await annie.says("Ann")
+        await bobby.says("Bob")
+        assert await service.pipeline.keep(activity_from_json(annie.activity(text="me again")), 1.0)
+        await bobby.says("and me")
+        assert annie.shows() == ["Hello Ann", "Hello Bob", "Hello Ann", "Hello Bob"]

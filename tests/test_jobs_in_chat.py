@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import Service
+from tests.conftest import ServiceFactory
 from tests.own_jobs import gates
 from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
@@ -152,6 +153,44 @@ class TestCancelling:
     @pytest.mark.parametrize(("command", "number"), [("cancel job 5", "5"), ("cancel job", "?"), ("cancel job x", "x")])
     async def test_helps_somebody_who_names_no_job(self, ann: Person, command: str, number: str) -> None:
         assert await ann.says(command) == [f"You have no job {number}. `jobs` lists yours."]
+
+
+class TestADialogThatCancels:
+    """``services.jobs.cancel``: the job is stopped when the turn commits, and what it answers is known at once."""
+
+    service = serving(JOBS="tests.own_jobs", ROOT_DIALOG="tests.own_dialogs.stopping:Foreman")
+
+    async def test_stops_what_runs(self, ann: Person, sender: Sender) -> None:
+        await ann.says("start")
+        await becomes(sender, "running")
+        assert await ann.says("stop") == ["running ['running']"]
+        await becomes(sender, "cancelled")
+        assert await ann.says("stop") == ["cancelled ['cancelled']"]
+
+    async def test_stops_nothing_if_its_turn_fails(self, ann: Person, sender: Sender) -> None:
+        await ann.says("start")
+        await becomes(sender, "running")
+        (apology,) = await ann.says("fail")
+        assert apology.startswith("I am sorry")
+        gates["7"].set()
+        await ann.hears("You asked: pi 7\n\nresult 7")
+        await becomes(sender, "done")
+
+    async def test_finds_that_there_is_no_such_job(self, ann: Person) -> None:
+        assert await ann.says("stop") == ["no such job []"]
+
+
+class TestADialogThatCancelsWhatWaits:
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory) -> Service:
+        """Nobody is there to begin the job."""
+        return await start_service(role="web", JOBS="tests.own_jobs", ROOT_DIALOG="tests.own_dialogs.stopping:Foreman")
+
+    async def test_lists_it_as_cancelled_in_the_same_turn(self, ann: Person, sender: Sender) -> None:
+        await ann.says("start")
+        await becomes(sender, "waiting")
+        assert await ann.says("stop") == ["cancelled ['cancelled']"]
+        await becomes(sender, "cancelled")
 
 
 class TestTheJobsOfOthers:

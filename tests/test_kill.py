@@ -1,6 +1,6 @@
 """``kill -9`` at any instant loses nothing, and a process that was held up spoils nothing.
 
-The processes are real, and so are the signals; where a process dies is a point of ``bots.fault_points``. Each
+The processes are real, and so are the signals; where a process dies is a point of ``state.fault_points``. Each
 row of a table is a pair of processes on a store of their own: one dies, the other takes over.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -17,18 +19,26 @@ from typing import Any
 import aiohttp
 import pytest
 
+from domain.ids import NotificationId
+from state import keys
+from state.store import Store
 from tests.fake_channel import FakeChannel, Mood
-from tests.people import FINAL, Person, Sender
+from tests.people import FINAL, Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
+from tests.topologies import cluster, cluster_url
 from tests.waiting import until
 
 SEVERITY = "How severe is it?"
 COUNT = "How many people are affected?"
 WHAT = "What happened?"
 NEWS = "fire drill"
+PI = "pi to 7 digits"
+UNCOMMITTED = ("before_lock", "loaded", "mid_run", "before_commit")
 
 AT_ONCE = 6
 """Worlds at a time: each of them mostly waits for a lease to end."""
+
+__all__ = ["cluster", "cluster_url"]  # the fixtures
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -150,6 +160,7 @@ async def test_a_notification_survives_a_kill_at_any_point(worlds: Worlds) -> No
         ("mail_put", 1): ([NEWS, SEVERITY], "delivered", False),
         ("before_lock", 1): ([NEWS, SEVERITY], "delivered", False),
         ("loaded", 1): ([NEWS, SEVERITY], "delivered", False),
+        ("mid_run", 1): ([NEWS, SEVERITY], "delivered", False),
         ("before_commit", 1): ([NEWS, SEVERITY], "delivered", False),
         ("committed", 1): ([NEWS, SEVERITY], "delivered", True),
         ("before_send", 1): ([NEWS, SEVERITY], "delivered", True),
@@ -167,10 +178,58 @@ async def test_what_is_to_be_shown_at_most_once_is(worlds: Worlds) -> None:
     expected: dict[tuple[str, int], Fate] = {
         ("before_commit", 1): ([NEWS, SEVERITY], "delivered", False),
         ("committed", 1): ([SEVERITY], "unknown", False),
+        ("before_send", 1): ([SEVERITY], "unknown", False),
         ("answered", 1): ([NEWS, SEVERITY], "unknown", False),
+        ("before_acknowledgement", 1): ([NEWS, SEVERITY], "unknown", False),
         ("acknowledged", 1): ([NEWS, SEVERITY], "delivered", False),
     }
     assert await fates(worlds, list(expected), "at_most_once") == expected
+
+
+async def told(worlds: Worlds, point: str, times: int) -> set[tuple[int, bool]]:
+    """How often seven people are told whose notification was being spread, three at a time, by a process that died;
+    and whether that may be more than once, as the record says."""
+    async with worlds.new() as world:
+        doomed = await world.starts(FANOUT_PAGE="3")
+        people = [world.person(doomed, f"person{number}") for number in range(7)]
+        for person in people:
+            await person.says("hello")
+        doomed.dies_at(point, times)
+        everybody = {"conversations": [person.key for person in people]}
+        notification = await world.sender(doomed).notifies(everybody, NEWS, mode="interject")
+        await doomed.ends()
+        other = await world.starts(FANOUT_PAGE="3")
+        found = set()
+        for index, person in reversed([*enumerate(people)]):
+            delivery = await ended(world.sender(other), notification, index)
+            assert delivery["status"] == "delivered"
+            person.bot_url = other.url
+            await person.says("hello")
+            found.add((person.shows().count(NEWS), bool(delivery.get("mayBeRepeated"))))
+        return found
+
+
+async def test_a_fan_out_that_was_half_done_is_finished_by_another_process(worlds: Worlds) -> None:
+    """Nobody is left out, and nobody is told twice, unless they were just being told when the process died."""
+    points = [("recipients_entered", 1), ("mail_put", 1), ("recipients_entered", 2), ("mail_put", 3)]
+    for point, found in zip(points, await asyncio.gather(*(told(worlds, *point) for point in points)), strict=True):
+        assert found <= {(1, False), (1, True), (2, True)}, (point, found)
+
+
+async def test_what_was_about_to_be_put_into_a_mailbox_can_be_cancelled(world: World) -> None:
+    """Its recipients were entered when the process died; the process that cancels it spares every one of them."""
+    doomed = await world.starts()
+    ann = world.person(doomed)
+    await ann.says("hello")
+    doomed.dies_at("recipients_entered")
+    notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject")
+    await doomed.ends()
+    other = await world.starts()
+    async with world.http.delete(f"{other.url}/api/notifications/{notification}") as response:
+        assert response.status == 202
+    assert (await ended(world.sender(other), notification))["status"] == "cancelled"
+    ann.bot_url = other.url
+    assert await ann.says("hello") == ["You sent: hello"]
 
 
 # ---------------------------------------------------------------------- what people say
@@ -192,8 +251,8 @@ async def replies(worlds: Worlds, point: str) -> list[str]:
             await ann.posts(said)
         await doomed.ends()
         ann.bot_url = (await world.starts()).url
-        if point not in ("before_lock", "loaded", "before_commit"):
-            await ann.sees(lambda texts: texts[-1] == COUNT)
+        if point not in UNCOMMITTED:
+            await until(lambda: ann.shows()[-1] == COUNT, within=SOON, what="the answer")
         assert await ann.posts(said) == (200, None)
         *shown, question = await ann.says("5")
         assert question == WHAT
@@ -205,6 +264,7 @@ async def test_what_a_user_says_is_answered_though_its_process_is_killed(worlds:
     expected = {
         "before_lock": [COUNT],
         "loaded": [COUNT],
+        "mid_run": [COUNT],
         "before_commit": [COUNT],
         "committed": [COUNT],
         "before_send": [COUNT],
@@ -226,32 +286,109 @@ async def test_a_turn_that_was_answered_202_is_run_by_another_process(world: Wor
     assert await ann.says("hello") == ["thought", "You sent: hello"]
 
 
+# ---------------------------------------------------------------------- what is said before the commit
+
+
+async def thought_aloud(worlds: Worlds, never: Path, point: str, times: int) -> tuple[list[str], bool]:
+    """What somebody is told who was told the first half by a process that died; and whether the notification that
+    came with it may have been repeated, as the record says."""
+    async with worlds.new() as world:
+        doomed = await world.starts(THINKS_UNTIL=str(never), FLUSH_AFTER="0.1")
+        ann = world.person(doomed)
+        await ann.says("hello")
+        notification = await world.sender(doomed).notifies(ann, NEWS, mode="queue")
+        await world.sender(doomed).becomes(notification, "queued")
+        doomed.dies_at(point, times)
+        said = ann.activity(text="think aloud")
+        with pytest.raises(aiohttp.ClientError):
+            await ann.posts(said)
+        await doomed.ends()
+        other = await world.starts()
+        ann.bot_url = other.url
+        assert await ann.posts(said) == (200, None)
+        assert "may be said again" in other.log
+        delivery = await ended(world.sender(other), notification)
+        assert delivery["status"] == "delivered"
+        return ann.news(), bool(delivery.get("mayBeRepeated"))
+
+
+async def test_what_was_said_before_a_commit_that_never_came_is_recorded(worlds: Worlds, tmp_path: Path) -> None:
+    """The turn is run again and says everything again; of the notification the record says that it may be repeated,
+    of the replies the log does."""
+    thoughts = ["let me think", "thought"]
+    expected = {
+        ("before_early_send", 1): ([NEWS, *thoughts], True),
+        ("early_answered", 1): ([NEWS, NEWS, *thoughts], True),
+        ("before_early_send", 2): ([NEWS, NEWS, *thoughts], True),
+        ("early_answered", 2): ([NEWS, "let me think", NEWS, *thoughts], True),
+    }
+    found = await asyncio.gather(*(thought_aloud(worlds, tmp_path / "never", *point) for point in expected))
+    assert dict(zip(expected, found, strict=True)) == expected
+
+
+async def test_what_is_to_be_shown_at_most_once_is_not_said_before_the_commit(world: World, tmp_path: Path) -> None:
+    """So the process that takes over can show it, and knows that nobody has."""
+    doomed = await world.starts(THINKS_UNTIL=str(tmp_path / "never"), FLUSH_AFTER="0.1", ANSWER_WITHIN="0.3")
+    ann = world.person(doomed)
+    await ann.says("hello")
+    notification = await world.sender(doomed).notifies(ann, NEWS, mode="queue", delivery="at_most_once")
+    await world.sender(doomed).becomes(notification, "queued")
+    assert await ann.posts(ann.activity(text="think aloud")) == (202, None)
+    await doomed.kill()
+    other = await world.starts()
+    ann.bot_url = other.url
+    delivery = await ended(world.sender(other), notification)
+    assert (delivery["status"], bool(delivery.get("mayBeRepeated"))) == ("delivered", False)
+    await ann.sees(lambda texts: texts[1:] == [NEWS, "let me think", "thought"])
+
+
+async def test_what_goes_out_because_its_user_speaks_is_doubted_by_whoever_takes_over(world: World) -> None:
+    """It was to wait for others of its tenant. Had the process that sent it before its time not noted that it no
+    longer waits, the next would take it for unsent."""
+    doomed = await world.starts(RATE_GLOBAL="1/100000s")
+    ann = world.person(doomed)
+    await ann.says("hello")
+    notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject", delivery="at_most_once")
+
+    async def waits() -> bool:
+        return bool((await world.sender(doomed).conversation(ann))["outbox"])
+
+    await until(waits)
+    doomed.dies_at("answered")
+    with contextlib.suppress(aiohttp.ClientError):
+        await ann.posts(ann.activity(text="hello again"))
+    await doomed.ends()
+    other = await world.starts()
+    ann.bot_url = other.url
+    assert (await ann.says("still there?"))[-1] == "You sent: still there?"
+    assert (await ended(world.sender(other), notification))["status"] == "unknown"
+    assert ann.shows().count(NEWS) == 1
+
+
 # ---------------------------------------------------------------------- jobs
 
 
-async def answers(worlds: Worlds, point: str) -> int:
-    """How often somebody is told the result of a job whose worker died."""
+async def answers(worlds: Worlds, ends: Path, point: str) -> int:
+    """How often somebody is told the result of a job whose worker died; the job ends once the turn is over."""
     async with worlds.new() as world:
-        doomed = await world.starts()
+        jobs = {"JOBS": "tests.faults.jobs", "JOB_ENDS": str(ends)}
+        doomed = await world.starts(**jobs)
         ann = world.person(doomed)
         doomed.dies_at(point)
         with contextlib.suppress(aiohttp.ClientError):
-            await ann.posts(ann.activity(text="compute primes 100"))
+            await ann.posts(ann.activity(text="compute pi 7"))
+        ends.touch()
         await doomed.ends()
-        ann.bot_url = (await world.starts()).url
-        result = "There are 25 primes below 100; the largest is 97."
-        await until(
-            lambda: any(result in text for text in world.channel.texts(ann.conversation)),
-            within=SOON,
-            what="the job's answer",
-        )
+        ann.bot_url = (await world.starts(**jobs)).url
+        await hears(ann, PI)
         assert (await ann.says("hello"))[-1] == "You sent: hello"
-        return sum(result in text for text in world.channel.texts(ann.conversation))
+        return sum(PI in text for text in ann.shows())
 
 
-async def test_a_job_is_answered_once_though_its_worker_is_killed(worlds: Worlds) -> None:
-    points = ["job_claimed", "job_run", "job_recorded"]
-    found = await asyncio.gather(*(answers(worlds, point) for point in points))
+async def test_a_job_is_answered_once_though_its_worker_is_killed(worlds: Worlds, tmp_path: Path) -> None:
+    """Just claimed, half done, done, with the answer in a mailbox that nobody was told of, and recorded."""
+    points = ["job_claimed", "mid_run", "job_run", "answer_mailed", "job_recorded"]
+    found = await asyncio.gather(*(answers(worlds, tmp_path / point, point) for point in points))
     assert dict(zip(points, found, strict=True)) == dict.fromkeys(points, 1)
 
 
@@ -268,6 +405,100 @@ async def test_a_job_goes_on_elsewhere_when_its_worker_is_killed(world: World) -
         within=SOON,
         what="the job's answer",
     )
+
+
+# ---------------------------------------------------------------------- with the leases that are shipped
+
+
+async def test_recovery_starts_within_seconds(
+    tmp_path: Path, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str
+) -> None:
+    """With the leases that are shipped too: a turn, a fan-out and a job go on elsewhere before a minute is up."""
+    with Nursery(tmp_path, LEASES="as shipped") as nursery:
+        worlds = Worlds(nursery, http, channel, real_url)
+        await asyncio.gather(
+            fate(worlds, "before_commit", 1, "at_least_once"),
+            replies(worlds, "committed"),
+            told(worlds, "recipients_entered", 2),
+            answers(worlds, tmp_path / "ends", "mid_run"),
+        )
+
+
+# ---------------------------------------------------------------------- a cluster
+
+
+class TestOnACluster:
+    """Each command of a sequence may be the last of its process, for the next one is for another server.
+
+    Processes die one step later than the one before them, until one lives through all of it.
+    """
+
+    @pytest.fixture
+    def world(self, nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, cluster_url: str) -> World:
+        return World(nursery, http, channel, cluster_url, [])
+
+    async def test_what_a_user_says_is_answered_and_so_is_their_job(self, world: World) -> None:
+        """Between taking the conversation in hand and locking it, between submitting the job and waking a worker."""
+        said: list[tuple[Person, Json]] = []
+        jobs = {"JOBS": "tests.faults.jobs", "JOB_ENDS": os.devnull}
+        for times in itertools.count(1):
+            process = await world.starts(**jobs)
+            ann = Person(world.http, process.url, world.channel, f"ann{times}")
+            await ann.says("hello")
+            said.append((ann, ann.activity(text="compute pi 7")))
+            process.dies_at("between_slots", times)
+            with contextlib.suppress(aiohttp.ClientError):
+                await ann.posts(said[-1][1])
+            if await lives_through(process, ann, PI):
+                break
+        process = await world.starts(**jobs)
+        for ann, activity in said:
+            ann.bot_url = process.url
+            assert await ann.posts(activity) == (200, None)
+            await hears(ann, PI)
+            assert (await ann.says("hello"))[-1] == "You sent: hello"
+            beginnings = [text.partition(":")[0] for text in ann.shows() if "pi" in text]
+            assert beginnings == ["I am working on it", "You asked"]
+        assert len(said) > 3, "there was little to die of"
+
+    async def test_a_notification_is_shown_and_what_is_repeated_says_so(self, world: World) -> None:
+        """Between recording that the channel has it and taking it off the outbox, and everywhere else."""
+        sent: list[tuple[Person, str]] = []
+        shown = []
+        for times in itertools.count(1):
+            process = await world.starts()
+            ann = Person(world.http, process.url, world.channel, f"ann{times}")
+            await ann.says("hello")
+            process.dies_at("between_slots", times)
+            try:
+                sent.append((ann, await world.sender(process).notifies(ann, NEWS, mode="interject")))
+            except aiohttp.ClientError:
+                continue  # it was not accepted
+            if await lives_through(process, ann, NEWS):
+                break
+        sender = world.sender(await world.starts())
+        for ann, notification in sent:
+            delivery = await ended(sender, notification)
+            ann.bot_url = sender.bot_url
+            assert (await ann.says("hello"))[-1] == "You sent: hello"
+            shown.append((ann.shows().count(NEWS), delivery["status"], delivery["mayBeRepeated"]))
+        assert set(shown) == {(1, "delivered", False), (2, "delivered", True)}, shown
+        assert [times for times, *_ in shown].count(2) == 1, "only one step is between acceptance and acknowledgement"
+
+
+async def lives_through(process: ServiceProcess, person: Person, text: str) -> bool:
+    """Whether a process lives to have somebody told something, and to give them another turn after that."""
+    await until(lambda: not process.running or any(text in said for said in person.shows()), within=SOON)
+    with contextlib.suppress(aiohttp.ClientError):
+        await person.says("hello")
+    lived = process.running
+    await process.kill()
+    return lived
+
+
+async def hears(person: Person, text: str) -> None:
+    """Wait for it as long as it may take others to take over."""
+    await until(lambda: any(text in said for said in person.shows()), within=SOON, what=f"{person.name} hears {text}")
 
 
 # ---------------------------------------------------------------------- a process that is held up
@@ -325,6 +556,34 @@ class TestAProcessThatSleepsThroughItsLease:
         sleeper.go_on()
         await sleeper.says("lost the lock")
         assert await ann.says("5") == [NEWS, WHAT]
+
+    async def test_leaves_nobody_out(self, world: World) -> None:
+        """Two have spread the same page of a notification, and the first of them notes it; the second, whose claim
+        it is, goes on with the next page all the same."""
+        first, second = [await world.starts(FANOUT_PAGE="3") for _ in range(2)]
+        people = [world.person(first, f"person{number}") for number in range(7)]
+        for person in people:
+            await person.says("hello")
+        second.stops_at("mail_put")
+        second.hold()
+        first.stops_at("mail_put")
+        everybody = {"conversations": [person.key for person in people]}
+        notification = await world.sender(first).notifies(everybody, NEWS, mode="queue")
+        await until(lambda: first.has_obeyed, within=SOON)
+        second.go_on()
+        await until(lambda: second.has_obeyed, within=SOON)
+        first.go_on()
+        store = Store.connect(world.store_url)
+        served = ("HGET", keys.notification(NotificationId(notification)), "served")
+        await until(lambda: noted(store, served), within=SOON, what="the first page is noted")
+        second.go_on()
+        for index in range(7):
+            await world.sender(second).becomes(notification, "queued", index)
+        await store.close()
+
+
+async def noted(store: Store, command: tuple[str, ...]) -> bool:
+    return bool(await store.run(*command) == b"3")
 
 
 # ---------------------------------------------------------------------- all at once

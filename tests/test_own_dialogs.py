@@ -6,8 +6,21 @@ import pytest
 
 from app import Service
 from tests.conftest import ServiceFactory
+from tests.fake_channel import Mood
 from tests.people import Person, Sender
-from tests.serving import serving
+from tests.serving import impatient, serving
+
+__all__ = ["impatient"]
+
+MISSING = b'{"error":{"code":"ActivityNotFoundInConversation"}}'
+
+
+async def queued(person: Person, sender: Sender, **numbers: int) -> None:
+    """Have so many of each category queued for somebody's next turn."""
+    for category, number in numbers.items():
+        for index in range(1, number + 1):
+            sent = await sender.notifies(person, f"{category} {index}", mode="queue", category=category)
+            await sender.becomes(sent, "queued")
 
 
 class TestComponentsAndPrompts:
@@ -195,6 +208,53 @@ class TestDialogsThatListen:
         delivery = await sender.becomes(notification, "delivered")
         assert delivery["reason"] == "handled_by_dialog"
         assert "win!" not in ann.shows()
+
+    async def test_have_not_delivered_what_the_channel_did_not_update(self, ann: Person, sender: Sender) -> None:
+        """A delivery that was put on an earlier message ends as the update of that message does."""
+        await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        ann.channel.answers(ann.conversation, Mood(status=404, body=MISSING))
+        notification = await sender.notifies(ann, "EUR 8", mode="interject", category="price")
+        assert (await sender.becomes(notification, "failed"))["reason"] == "rejected"
+
+    @pytest.mark.usefixtures("impatient")
+    async def test_have_an_update_repeated_without_harm(self, ann: Person, sender: Sender) -> None:
+        """Where the channel's answer left it open: nothing shows twice, so nothing is marked, and once is enough."""
+        await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        ann.channel.answers(ann.conversation, Mood(status=504, accept=True))
+        once = {"delivery": "at_most_once", "category": "price", "mode": "interject"}
+        delivery = await sender.becomes(await sender.notifies(ann, "EUR 8", **once), "delivered")
+        assert (delivery["attempts"], delivery["mayBeRepeated"]) == (2, False)
+        assert ann.shows()[1] == "price: EUR 8"
+
+    async def test_have_delivered_what_they_said_whatever_they_updated_too(self, ann: Person, sender: Sender) -> None:
+        """Words count more than the change of an earlier message."""
+        await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        ann.channel.answers(ann.conversation, Mood(status=404, body=MISSING))
+        notification = await sender.notifies(ann, "EUR 0", mode="interject", category="alarm")
+        delivery = await sender.becomes(notification, "delivered")
+        shown = {shown.id: shown.activity.get("text") for shown in ann.channel.shown[ann.conversation]}
+        assert shown[delivery["activityId"]] == "Look!"
+
+    async def test_have_not_delivered_what_they_leave_to_the_service(self, ann: Person, sender: Sender) -> None:
+        """What a dialog says before it passes on the event is not the delivery."""
+        delivery = await sender.becomes(
+            await sender.notifies(ann, "sale", mode="interject", category="hint"), "delivered"
+        )
+        shown = {shown.id: shown.activity.get("text") for shown in ann.channel.shown[ann.conversation]}
+        assert (shown[delivery["activityId"]], "Psst." in shown.values()) == ("sale", True)
+
+    async def test_are_offered_each_of_many(self, ann: Person, sender: Sender) -> None:
+        """Only what no dialog takes care of goes into the digest."""
+        await queued(ann, sender, general=4, price=2, spam=1)
+        price, digest, reply = await ann.says("buy")
+        assert price == "price: price 2"
+        assert [line[3:] for line in digest.splitlines()[1:]] == [f"general {number}" for number in (4, 3, 2, 1)]
+        assert reply == "order: buy"
+
+    async def test_leave_too_few_for_a_digest(self, ann: Person, sender: Sender) -> None:
+        """Up to three are said as messages of their own, however many were offered."""
+        await queued(ann, sender, price=2, general=3)
+        assert await ann.says("buy") == ["price: price 2", "general 1", "general 2", "general 3", "order: buy"]
 
     async def test_leave_the_rest_as_it_is(self, ann: Person, sender: Sender) -> None:
         await sender.notifies(ann, "fire drill", mode="interject")

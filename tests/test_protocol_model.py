@@ -24,6 +24,8 @@ WORLDS: dict[str, tuple[Protocol, State]] = {
     "two pieces of mail": (Protocol(), start(inputs=0, mail=("m1", "x2"))),
     "an input and mail": (Protocol(faults=False), start(inputs=1, mail=("m1",))),
     "an input": (Protocol(), start(inputs=1, mail=())),
+    "mail that is shown early": (Protocol(early=True), start(inputs=0, mail=("m1", "m2"))),
+    "an input and mail that is shown early": (Protocol(faults=False, early=True), start(inputs=1, mail=("m1",))),
 }
 """Small, so that each is walked through whole. Processes crash anywhere, as often as may be, in all of them."""
 
@@ -33,6 +35,9 @@ FOUND_WITH: dict[Faulty, tuple[int, tuple[Item, ...]]] = {
     Faulty.FORGETS_OTHER_INPUTS: (2, ()),
 }
 """Inputs and mail with which a mistake shows; the others do with two pieces of mail."""
+
+EARLY = {Faulty.SPEAKS_EARLY_WITHOUT_MARK, Faulty.FORGETS_MARK}
+"""Mistakes of turns that show something before their commit."""
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -50,7 +55,7 @@ def test_no_order_of_events_breaks_a_promise(name: str) -> None:
 def test_a_mistake_in_the_protocol_is_found(mistake: Faulty) -> None:
     """Each rule is needed: without it some order of events breaks a promise."""
     inputs, mail = FOUND_WITH.get(mistake, (0, ("m1", "x2")))
-    walked = walk(Protocol(mistake), start(inputs=inputs, mail=mail))
+    walked = walk(Protocol(mistake, early=mistake in EARLY), start(inputs=inputs, mail=mail))
     assert walked.wrong
 
 
@@ -58,7 +63,7 @@ def test_a_mistake_in_the_protocol_is_found(mistake: Faulty) -> None:
 async def test_the_scripts_are_the_protocol(store: Store, seed: int) -> None:
     """Whatever happens in whichever order, they answer, and leave in the store, what the protocol says."""
     random = Random(seed)
-    protocol, state = Protocol(), start()
+    protocol, state = Protocol(early=True), start()
     replay = Replay(store, ConversationKey(f"msteams/{seed}"), lease=random.choice((LONG, MOMENT)))
     happened = []
     for _ in range(80):

@@ -8,7 +8,8 @@ import pytest
 
 from app import Service
 from domain.errors import StoreUnavailable
-from state.store import Script, Store
+from state.scripts import Script
+from state.store import Store
 from tests.conftest import ServiceFactory
 from tests.people import Person, Sender
 from tests.topologies import SERVICE, Servers, Watched, ask, watched

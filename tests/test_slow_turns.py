@@ -9,6 +9,12 @@ import pytest
 
 from app import Service
 from domain import sending
+from domain.ids import ConversationKey
+from state import keys, pins
+from state.codec import Codec
+from state.pins import Pin, Waiting
+from state.turn import Turn
+from state.turns import Begun, Turns
 from tests.conftest import ServiceFactory
 from tests.fake_channel import FakeChannel, Mood
 from tests.own_dialogs.slow import gates
@@ -33,6 +39,11 @@ def closed_gates() -> Iterator[None]:
 def begins(person: Person, text: str) -> asyncio.Task[tuple[int, Json | None]]:
     """Say something and do not wait for the turn."""
     return asyncio.create_task(person.posts(person.activity(text=text)))
+
+
+def is_typing(person: Person) -> bool:
+    """Whether the bot shows the person that it is at work."""
+    return any(shown.activity["type"] == "typing" for shown in person.channel.shown[person.conversation])
 
 
 async def ends(turn: asyncio.Task[tuple[int, Json | None]]) -> None:
@@ -98,6 +109,21 @@ class TestATurnThatTakesLong:
         (record,) = [record for record in caplog.records if getattr(record, "action", "") == "turn_failed"]
         assert vars(record)["sent_early"] == 3
 
+    async def test_waits_with_what_is_to_be_shown_at_most_once(self, ann: Person, sender: Sender) -> None:
+        """Should its process die before the commit, another shows it, which must be the only time. Order is kept."""
+        await ann.says("quick")
+        notification = await sender.notifies(ann, "the menu", mode="queue", delivery="at_most_once")
+        await sender.becomes(notification, "queued")
+        turn = begins(ann, "talk")
+        await until(lambda: is_typing(ann))
+        gates["more"].set()
+        await until(lambda: "end" in gates)
+        assert ann.news() == []
+        await ends(turn)
+        assert ann.news() == ["the menu", "one", "two", "three", "four"]
+        delivery = await sender.becomes(notification, "delivered")
+        assert not delivery.get("mayBeRepeated")
+
     async def test_that_fails_does_not_show_a_notification_again(self, ann: Person, sender: Sender) -> None:
         """One that was out already is delivered, whatever becomes of the turn."""
         await ann.says("quick")
@@ -109,6 +135,147 @@ class TestATurnThatTakesLong:
         await sender.becomes(notification, "delivered")
         assert await ann.says("quick")
         assert ann.shows().count("the menu") == 1
+
+
+class TestOtherConversationsOfItsUser:
+    """A turn that has said something cannot be run again; so nobody comes in between."""
+
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Counts", FLUSH_AFTER="0.1")
+
+    @pytest.fixture
+    def waits(self, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+        """Whom turns have waited for."""
+        waits = []
+        wait = Waiting.for_
+
+        async def noted(self: Waiting, token: bytes) -> None:
+            waits.append(token)
+            await wait(self, token)
+
+        monkeypatch.setattr(Waiting, "for_", noted)
+        return waits
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[Pin]:
+        """What turns were told that wanted to speak early."""
+        asked = []
+        pin = Turns.pin
+
+        async def noted(self: Turns, turn: Turn) -> Pin:
+            asked.append(await pin(self, turn))
+            return asked[-1]
+
+        monkeypatch.setattr(Turns, "pin", noted)
+        return asked
+
+    async def test_let_it_commit_first(self, ann: Person, waits: list[bytes]) -> None:
+        """And then count on; nobody hears an apology, and no update is lost."""
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "count end")
+        await ann.hears("count 1")
+        other = begins(elsewhere, "count")
+        await until(lambda: waits)
+        assert elsewhere.shows() == []
+        gates["end"].set()
+        assert [status for status, _ in await asyncio.gather(turn, other)] == [200, 200]
+        assert (ann.news(), elsewhere.news()) == ([], ["count 2"])
+
+    async def test_that_change_nothing_of_the_user_do_not_wait(self, ann: Person, waits: list[bytes]) -> None:
+        turn = begins(ann, "count end")
+        await ann.hears("count 1")
+        assert await ann.elsewhere("a:elsewhere").says("look") == ["look 0"]
+        assert not waits
+        gates["end"].set()
+        await turn
+
+    async def test_go_on_when_it_changed_nothing(self, ann: Person, waits: list[bytes]) -> None:
+        """What they have done is still good, and need not be done again."""
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "look end")
+        await ann.hears("look 0")
+        other = begins(elsewhere, "count")
+        await until(lambda: waits)
+        gates["end"].set()
+        await asyncio.gather(turn, other)
+        assert elsewhere.news() == ["count 1"]
+
+    async def test_go_on_when_it_failed(self, ann: Person, waits: list[bytes]) -> None:
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "fail end")
+        await ann.hears("fail 0")
+        other = begins(elsewhere, "count")
+        await until(lambda: waits)
+        gates["end"].set()
+        await asyncio.gather(turn, other)
+        assert elsewhere.news() == ["count 1"]
+
+    async def test_say_nothing_early_in_its_place(self, ann: Person, asked: list[Pin]) -> None:
+        """Of two that take long one speaks; the other has yet to learn what the first has changed, and is run again."""
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "count end")
+        await ann.hears("count 1")
+        other = begins(elsewhere, "count more")
+        await until(lambda: Pin.TAKEN in asked)
+        gates["end"].set()
+        await turn
+        await until(lambda: Pin.CHANGED in asked)
+        assert elsewhere.news() == []
+        gates["more"].set()
+        await other
+        assert elsewhere.news() == ["count 2"]
+
+    async def test_speak_early_when_it_has_ended(self, ann: Person, asked: list[Pin]) -> None:
+        """It changed nothing, so that what the other has to say holds."""
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "look end")
+        await ann.hears("look 0")
+        other = begins(elsewhere, "count more")
+        await until(lambda: Pin.TAKEN in asked)
+        gates["end"].set()
+        await turn
+        await elsewhere.hears("count 1")
+        gates["more"].set()
+        await other
+        assert elsewhere.shows() == ["count 1"]
+
+    async def test_lose_their_patience_in_the_end(
+        self, ann: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A turn that hangs does not stop its user everywhere. It has to apologize; no update is lost."""
+        monkeypatch.setattr(pins, "PATIENCE", 0.05)
+        elsewhere = ann.elsewhere("a:elsewhere")
+        turn = begins(ann, "count end")
+        await ann.hears("count 1")
+        assert await elsewhere.says("count") == ["count 1"]
+        assert "pin_removed" in {getattr(record, "action", "") for record in caplog.records}
+        gates["end"].set()
+        await turn
+        (apology,) = ann.news()
+        assert apology.startswith("I am sorry")
+        assert await ann.says("count") == ["count 2"]
+
+
+class TestATurnThatLostItsConversation:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Counts", FLUSH_AFTER="3600")
+
+    async def test_and_fails_leaves_it_to_the_one_that_has_it(self, ann: Person, service: Service) -> None:
+        """It does not even apologize: the activity comes again, and its turn may not fail elsewhere."""
+        activity = ann.activity(text="fail end")
+        turn = asyncio.create_task(ann.posts(activity))
+        await until(lambda: "end" in gates)
+        key = ConversationKey(ann.key)
+        await service.store.run("HSET", keys.conversation(key), "until", 1)
+        other = Turns(service.store, Codec(), service.clock)
+        assert isinstance(await other.begin(key, "other"), Begun)
+        gates["end"].set()
+        status, problem = await turn
+        assert problem is not None
+        assert (status, "took the conversation over" in problem["detail"]) == (503, True)
+        assert ann.shows() == []
+        await service.store.sequence(other.acknowledgement(key, "other", [], release=True))
+        assert (await ann.posts(activity))[0] == 200
+        (apology,) = ann.news()
+        assert apology.startswith("I am sorry")
 
 
 class TestAChannelInTrouble:
@@ -128,10 +295,12 @@ class TestAChannelInTrouble:
         assert (delivery["attempts"], delivery["mayBeRepeated"]) == (2, True)
 
     async def test_that_says_wait_is_sent_nothing_at_the_end_of_the_turn(self, ann: Person) -> None:
+        """Nor in the next, before its time."""
         ann.channel.answers(ann.conversation, Mood(), Mood(429, headers={"Retry-After": "3600"}))
         turn = begins(ann, "talk")
         await until(lambda: len(ann.channel.requests) == 2)
         await ends(turn)
+        await ends(begins(ann, "talk"))
         assert ann.shows() == []
         assert len(ann.channel.requests) == 2
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from soak.run import Plan, Soak
+from soak.plan import Plan
+from soak.run import Soak
 from soak.verdict import Delivered, Record, judge
 
 HERE, THERE = "a:ann-1", "a:ann-2"
@@ -19,7 +20,17 @@ pytestmark = pytest.mark.timeout(300)
 async def test_nothing_is_lost_under_load_while_processes_die(tmp_path: Path) -> None:
     """A short soak, with leases so short that others take over within it."""
     plan = Plan(
-        seconds=10, seed=7, lease=1.0, users=2, chat_pause=0.3, notify_pause=0.5, trouble_pause=1.0, moods=0.1, hang=1.0
+        seconds=8,
+        seed=7,
+        lease=1.0,
+        users=2,
+        groups=1,
+        chat_pause=0.3,
+        notify_pause=0.5,
+        trouble_pause=0.7,
+        store_away=1.5,
+        hang=1.0,
+        flush_after=0.3,
     )
     outcome = await Soak(plan, tmp_path).run()
     assert outcome.good, [outcome.line(), *outcome.details()]
@@ -37,7 +48,7 @@ def record(**fields: object) -> Record:
     well = Record(
         said={HERE: {1, 2}, THERE: {1}},
         jobs={HERE: {2}},
-        owners={HERE: "ann", THERE: "ann"},
+        said_by={"ann": {f"{HERE} 1", f"{HERE} 2", f"{THERE} 1"}},
         heard={HERE: [2, 1], THERE: [1]},
         heard_of_users={"ann": [f"{HERE} 2", f"{THERE} 1", f"{HERE} 1"]},
         shown={
@@ -85,6 +96,14 @@ def test_an_at_most_once_send_may_be_unknown() -> None:
     assert judge(record(deliveries=[unknown], shown=shown(FIRST, SECOND, ANSWER))).good
 
 
+def test_what_was_withdrawn_is_not_shown() -> None:
+    """Nor missed; but only its sender can withdraw it."""
+    withdrawn = note(status="cancelled", cancelled=True)
+    assert judge(record(deliveries=[withdrawn], shown=shown(FIRST, SECOND, ANSWER))).good
+    assert judge(record(deliveries=[withdrawn])).unrecorded
+    assert judge(record(deliveries=[note(status="cancelled")], shown=shown(FIRST, SECOND, ANSWER))).lost
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -109,6 +128,14 @@ def test_a_repetition_that_is_recorded_and_has_a_cause_is_counted(cause: dict[st
     verdict = judge(record(shown=twice, deliveries=[note(may_be_repeated=True)], **cause))
     assert verdict.good
     assert verdict.repeated == 1
+
+
+def test_a_turn_that_was_slow_may_repeat_more() -> None:
+    """All that it had said before its commit, if its process died; elsewhere it is one message."""
+    twice = shown(FIRST, NOTE, FIRST, NOTE, SECOND, ANSWER)
+    fields = {"shown": twice, "deliveries": [note(may_be_repeated=True)], "interruptions": 1}
+    assert judge(record(**fields)).unrecorded
+    assert judge(record(**fields, slow={HERE})).good
 
 
 def test_replies_out_of_order_are_noticed() -> None:

@@ -14,7 +14,8 @@ from redis.exceptions import ResponseError
 
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
-from state.store import BATCH, ROUND_TRIPS, Command, Script, Store, scripted
+from state.scripts import Command, Script, scripted
+from state.store import BATCH, ROUND_TRIPS, Store
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")

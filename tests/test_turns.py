@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain.delivery import Delivery, Status
-from domain.effect import Effect, Operation, Send
+from domain.effect import Effect, Operation, Report, Send
 from domain.errors import LeaseLost, NewerState, UnstorableState
 from domain.ids import ConversationKey, DeliveryId, UserKey
 from domain.notification import Mode
 from state import keys
 from state.codec import Codec
+from state.doubts import mark
 from state.mail import MAILBOX, Mail
+from state.pins import Pin
 from state.store import Store
 from state.turn import Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Left, Taken, Turns, UserStateChanged
 from state.work import Work
+from tests.waiting import until
 
 K = ConversationKey("msteams/19:a{b}@thread;1")
 ANN = UserKey("msteams/ann")
@@ -532,6 +535,139 @@ async def test_every_kind_of_effect_comes_back_from_the_outbox(bench: Bench) -> 
     before: list[Effect] = list(turn.effects)
     await bench.commit(turn)
     assert [entry.effect for entry in (await bench.begin()).leftovers] == before
+
+
+# --------------------------------------------------------------------- what was said before the commit
+
+
+def shows(turn: Turn, *names: str) -> None:
+    for name in names:
+        turn.showing = (delivery(name),)
+        say(turn, name)
+
+
+def in_doubt(entries: list[Entry]) -> dict[str, bool]:
+    """Which sends may be repetitions."""
+    return {said([entry])[0]: entry.effect.doubtful for entry in entries if isinstance(entry.effect, Send)}
+
+
+async def says_early(bench: Bench, token: str, *names: str) -> None:
+    """A turn shows deliveries before its commit, and dies."""
+    assert await bench.turns.renew(K, token, early=mark(token, names))
+    await bench.let_lease_end()
+
+
+async def test_what_was_said_before_a_commit_that_never_came_may_be_repeated(bench: Bench) -> None:
+    """Whoever says it now says so, and so it is settled; what had not been said is in no doubt."""
+    await bench.put("a", "b")
+    await bench.begin("t1")
+    await says_early(bench, "t1", "a")
+    turn = await bench.turn("t2")
+    assert (turn.spoke_early, turn.doubted) == (True, {"a"})
+    shows(turn, "a", "b")
+    entries = await bench.commit(turn)
+    assert in_doubt(entries) == {"a": True, "b": False}
+    await bench.acknowledge("t2", [entry.id for entry in entries])
+    turn = await bench.turn("t3")
+    assert (turn.spoke_early, turn.doubted) == (False, set())
+
+
+async def test_what_may_be_repeated_is_in_doubt_until_it_is_settled(bench: Bench) -> None:
+    """A turn may keep it for later, or fail; only a status that is final ends the doubt."""
+    await bench.put("a", "b", "c")
+    await bench.begin("t1")
+    await says_early(bench, "t1", "a", "b", "c")
+    turn = await bench.turn("t2")
+    turn.report(delivery("a"), Status.HELD)
+    turn.report(delivery("b"), Status.EXPIRED)
+    await bench.commit(turn)
+    await bench.acknowledge("t2", [f"{turn.fence}.0", f"{turn.fence}.1"])
+    turn = await bench.turn("t3")
+    assert (turn.spoke_early, turn.doubted) == (False, {"a", "c"})
+    shows(turn, "a")
+    turn.report(delivery("c"), Status.DELIVERED, reason="in_response")
+    shown, answered = await bench.commit(turn)
+    assert in_doubt([shown]) == {"a": True}
+    assert isinstance(answered.effect, Report)
+    assert answered.effect.report.may_be_repeated
+    await bench.acknowledge("t3", [shown.id, answered.id])
+    assert (await bench.turn("t4")).doubted == set()
+
+
+async def test_a_turn_that_lost_its_conversation_marks_nothing(bench: Bench) -> None:
+    """What it was about to show it may not show."""
+    await bench.begin("t1")
+    await bench.let_lease_end()
+    await bench.whole_turn("t2")
+    assert not await bench.turns.renew(K, "t1", early=mark("t1", ["a"]))
+    assert not (await bench.turn("t3")).spoke_early
+
+
+async def both_change_the_user(bench: Bench) -> tuple[Turn, Turn]:
+    """Two turns in conversations of one user, of which each wants to write that user's state."""
+    elsewhere = await bench.turns.begin(ConversationKey("msteams/elsewhere"), "e1", user=ANN)
+    assert isinstance(elsewhere, Begun)
+    here = await bench.turn(user=ANN)
+    for turn in (here, elsewhere.turn):
+        assert turn.user_state is not None
+        turn.user_state.keep({"by": turn.token})
+    return here, elsewhere.turn
+
+
+async def test_a_pinned_users_state_is_written_by_that_turn_first(bench: Bench) -> None:
+    here, elsewhere = await both_change_the_user(bench)
+    assert await bench.turns.pin(here) is Pin.HELD
+    other = asyncio.create_task(bench.turns.commit(elsewhere))
+    asked = bench.store.round_trips
+    await until(lambda: bench.store.round_trips > asked + 3, what="it asks again and again")
+    assert not other.done()
+    assert (await bench.turns.read_user(ANN)).load() == {}
+    await bench.commit(here)
+    assert isinstance(await other, UserStateChanged)
+    assert (await bench.turns.read_user(ANN)).load() == {"by": "t1"}
+
+
+async def test_a_pin_ends_with_a_turn_that_changed_nothing(bench: Bench) -> None:
+    """Who waited has read the state as it is, and need not be run again."""
+    here, elsewhere = await both_change_the_user(bench)
+    assert here.user_state is not None
+    here.user_state.keep({})
+    assert await bench.turns.pin(here) is Pin.HELD
+    other = asyncio.create_task(bench.turns.commit(elsewhere))
+    await bench.commit(here)
+    assert not isinstance(await other, UserStateChanged)
+    assert (await bench.turns.read_user(ANN)).load() == {"by": "e1"}
+
+
+async def test_a_state_that_another_has_pinned_or_changed_is_not_pinned(bench: Bench) -> None:
+    here, elsewhere = await both_change_the_user(bench)
+    assert [await bench.turns.pin(turn) for turn in (here, elsewhere, here)] == [Pin.HELD, Pin.TAKEN, Pin.HELD]
+    await bench.commit(here)
+    assert await bench.turns.pin(elsewhere) is Pin.CHANGED
+
+
+async def test_a_state_that_is_read_late_can_be_pinned_before(bench: Bench) -> None:
+    turn = await bench.turn()
+    turn.user = ANN
+    assert await bench.turns.pin(turn) is Pin.HELD
+    document = await turn.user_document()
+    assert document is not None
+    document.keep({"name": "Ann"})
+    await bench.commit(turn)
+    assert (await bench.turns.read_user(ANN)).load() == {"name": "Ann"}
+
+
+async def test_a_pin_lasts_as_long_as_its_turns_lease(bench: Bench) -> None:
+    """A turn that dies leaves one that ends by itself; one that lives extends it, unless it was taken away."""
+    turn = await bench.turn(user=ANN)
+    await bench.turns.pin(turn)
+    assert 0 < await bench.store.run("PTTL", keys.pin(ANN)) <= LEASE.total_seconds() * 1000
+    await bench.store.run("PEXPIRE", keys.pin(ANN), 3000)
+    assert await bench.turns.renew(K, "t1")
+    assert await bench.store.run("PTTL", keys.pin(ANN)) > 5000
+    await bench.store.run("DEL", keys.pin(ANN))
+    assert await bench.turns.renew(K, "t1")
+    assert not await bench.store.run("EXISTS", keys.pin(ANN))
 
 
 # --------------------------------------------------------------------- against a model

@@ -72,9 +72,23 @@ class Servers:
         return port
 
     def kill(self, port: int) -> None:
+        self._end(port, signal.SIGKILL)
+
+    def stop(self, port: int) -> None:
+        """In order; it refuses connections from then on."""
+        self._end(port, signal.SIGTERM)
+
+    def _end(self, port: int, number: signal.Signals) -> None:
         process = self._running.pop(port)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
         process.wait()
+
+    def hold(self, port: int) -> None:
+        """It stays connected and takes connections, and answers nothing."""
+        self._running[port].send_signal(signal.SIGSTOP)
+
+    def go_on(self, port: int) -> None:
+        self._running[port].send_signal(signal.SIGCONT)
 
 
 # --------------------------------------------------------------------- cluster
@@ -135,6 +149,9 @@ class ClusterOfThree:
         """The first primary and its replica."""
         assert self.replica is not None
         return self.ports[0], self.replica
+
+    def kill_first(self) -> None:
+        self._servers.kill(self.ports[0])
 
     async def flush(self) -> None:
         for port in self.ports:

@@ -263,10 +263,8 @@ def _operation_routes(services: WebServices, messages: Messages, description: _D
             summary="Whether the service can serve",
             scope=Scope.READ,
             free_on_loopback=True,
-            answers={
-                200: Answer(description="Every dependency is ok."),
-                503: Answer(description="A dependency is not; each is named with its state."),
-            },
+            answers={200: Answer(description="Every dependency is ok.")},
+            problems=(503,),
         ),
         Route(
             method="GET",

@@ -12,6 +12,7 @@ from domain.errors import StoreUnavailable
 from state.store import Store
 from state.work import Work
 from web.metrics import Metrics
+from web.problems import unavailable
 from web.reading import json_answer
 from web.services import Ready
 
@@ -19,15 +20,21 @@ log = logging.getLogger("aside.web")
 
 READY_WITHIN = 5.0
 """Seconds for which dependencies are waited for."""
+STORE_WITHIN = 3.0
+"""Seconds for which the store is waited for."""
+NOT_READY_RETRY = 2
 OK = "ok"
 
 
 def store_ready(store: Store) -> Ready:
     async def ready() -> Mapping[str, str]:
         try:
-            await store.ready()
+            async with asyncio.timeout(STORE_WITHIN):
+                await store.ready()
         except StoreUnavailable as error:
             return {"store": str(error)}
+        except TimeoutError:
+            return {"store": "The store does not answer."}
         return {"store": OK}
 
     return ready
@@ -46,23 +53,27 @@ class Health:
         return json_answer({"status": OK})
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
-        """200 if every dependency is ``ok``, else 503; each is named with its state."""
+        """200 if every dependency is ``ok``, else a problem (503); each is named with its state."""
         try:
             dependencies = dict(await asyncio.wait_for(self._ready(), READY_WITHIN))
         except TimeoutError:
             dependencies = {"dependencies": f"no answer within {READY_WITHIN:g} s"}
         if self._draining():
             dependencies["service"] = "shutting down"
-        is_ready = all(state == OK for state in dependencies.values())
-        body = {"status": OK if is_ready else "unavailable", "dependencies": dependencies}
-        return json_answer(body, status=200 if is_ready else 503)
+        if wrong := [f"{name}: {state}" for name, state in dependencies.items() if state != OK]:
+            raise unavailable("; ".join(wrong), NOT_READY_RETRY, dependencies=dependencies)
+        return json_answer({"status": OK, "dependencies": dependencies})
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
-        for queue, work in self._works.items():
-            try:
-                self._metrics.work_length(queue, await work.length())
-            except StoreUnavailable:
-                log.warning("the length of %s cannot be measured", queue, extra={"action": "work_unmeasured"})
+        """What this process has counted, whether or not the store can be asked how much there is to do."""
+        await asyncio.gather(*(self._measure(queue, work) for queue, work in self._works.items()))
         return web.Response(
             body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
+
+    async def _measure(self, queue: str, work: Work) -> None:
+        try:
+            async with asyncio.timeout(STORE_WITHIN):
+                self._metrics.work_length(queue, await work.length())
+        except (StoreUnavailable, TimeoutError):
+            log.warning("the length of %s cannot be measured", queue, extra={"action": "work_unmeasured"})

@@ -14,11 +14,11 @@ from botframework.connector.auth import ClaimsIdentity
 
 from bots.authentication import Unauthenticated
 from bots.pipeline import Duplicate
-from domain.errors import LeaseLost, ServiceUrlNotAllowed
+from domain.errors import ConversationFull, LeaseLost, ServiceUrlNotAllowed
 from domain.service_url import ServiceUrls
-from state.activities import activity_from_json, json_of
+from state.activities import json_of
 from web.access import Access
-from web.activity_shape import wrong_shapes
+from web.activity_shape import shaped
 from web.problems import BadField, Problem, unavailable
 from web.reading import parse_json, read_body
 
@@ -134,7 +134,12 @@ class Messages:
 
 def _log_failure(turn: asyncio.Task[Outcome]) -> None:
     """A turn that failed when nobody was waiting any more."""
-    if not turn.cancelled() and (error := turn.exception()) is not None:
+    if turn.cancelled() or (error := turn.exception()) is None:
+        return
+    if isinstance(error, ConversationFull):
+        ids = {"action": "late_turn_refused"}
+        log.warning("%s was refused: %s", turn.get_name(), error, extra=ids)
+    else:
         log.error("%s failed", turn.get_name(), exc_info=error, extra={"action": "late_turn_failed"})
 
 
@@ -145,9 +150,10 @@ async def _read_activity(request: web.Request) -> Activity:
     body = parse_json(await read_body(request, BODY_LIMIT))
     if not isinstance(body, dict):
         raise _not_an_activity([BadField("", "It is not an object.")])
-    if errors := wrong_shapes(body):
+    activity, errors = shaped(body)
+    if errors:
         raise _not_an_activity(errors)
-    return activity_from_json(body)
+    return activity
 
 
 def _not_an_activity(errors: list[BadField]) -> Problem:
@@ -162,4 +168,3 @@ def _response(outcome: Outcome) -> web.Response:
         return web.Response(status=status)
     body = orjson.dumps(json_of(outcome.body))
     return web.Response(status=status, body=body, content_type="application/json")
-

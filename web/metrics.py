@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 from aiohttp import web
@@ -39,6 +40,10 @@ class Metrics:
         return generate_latest(self.registry)
 
     def middleware(self) -> Middleware:
+        @functools.cache
+        def counters(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+            return self._requests.labels(method, route, status), self._seconds.labels(method, route)
+
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
             began = time.perf_counter()
@@ -54,8 +59,9 @@ class Metrics:
                 # Paths that nobody serves are counted together: a label for each would never end.
                 route = resource.canonical if resource is not None else "(none)"
                 method = request.method if request.method in _METHODS else "other"
-                self._requests.labels(method, route, status).inc()
-                self._seconds.labels(method, route).observe(time.perf_counter() - began)
+                requests, seconds = counters(method, route, status)
+                requests.inc()
+                seconds.observe(time.perf_counter() - began)
             return response
 
         return count

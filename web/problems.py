@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import orjson
 from aiohttp import web
 
-from domain.errors import StoreUnavailable
+from domain.errors import ConversationFull, StoreUnavailable
 from domain.ids import new_id
 
 log = logging.getLogger("aside.web")
@@ -46,6 +47,8 @@ class Problem(Exception):
     detail: str
     errors: Sequence[BadField] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
+    """What this kind of problem has to tell besides."""
 
     def response(self) -> web.Response:
         body: dict[str, Any] = {
@@ -53,6 +56,7 @@ class Problem(Exception):
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            **self.members,
         }
         if self.errors:
             body["errors"] = [error.to_json() for error in self.errors]
@@ -70,9 +74,9 @@ def not_found(detail: str) -> Problem:
     return Problem(404, "not-found", "Not found", detail)
 
 
-def unavailable(detail: str, retry_after: int) -> Problem:
+def unavailable(detail: str, retry_after: int, **members: Any) -> Problem:
     headers = {"Retry-After": str(retry_after)}
-    return Problem(503, "unavailable", "Temporarily unavailable", detail, headers=headers)
+    return Problem(503, "unavailable", "Temporarily unavailable", detail, headers=headers, members=members)
 
 
 @web.middleware
@@ -82,8 +86,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         response = await handler(request)
     except Problem as problem:
         response = problem.response()
-    except StoreUnavailable as error:
-        response = unavailable(str(error), error.retry_after).response()
+    except (StoreUnavailable, ConversationFull) as error:
+        response = unavailable(str(error), math.ceil(error.retry_after)).response()
     except web.HTTPException as error:
         if error.status < 400:
             raise

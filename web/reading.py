@@ -18,20 +18,25 @@ M = TypeVar("M", bound=BaseModel)
 
 async def read_body(request: web.Request, limit: int) -> bytes:
     """The body, of at most ``limit`` bytes once it is decompressed. Raises :class:`Problem` (400, 413)."""
-    too_large = Problem(413, "too-large", "Body too large", f"The body may have {limit // 1024} KiB.")
     if (request.content_length or 0) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
+        while chunk := await request.content.readany():
             body += chunk
             if len(body) > limit:
-                raise too_large
+                raise _too_large(limit)
+            if request.content.at_eof():
+                break
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
         raise Problem(
             400, "unreadable-body", "Unreadable body", "The body ended early or is encoded wrongly."
         ) from error
     return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too-large", "Body too large", f"The body may have {limit // 1024} KiB.")
 
 
 def parse_json(body: bytes) -> Any:

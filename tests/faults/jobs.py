@@ -1,4 +1,4 @@
-"""Jobs that last until a test says so, under the names that the main dialog starts."""
+"""Jobs that last until a test says so, under the names that the main dialog starts. Half done they reach a point."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 
 from jobs.context import JobContext
 from jobs.registry import job
+from tests.faults.points import reached
 from tests.waiting import until
 
 
-@job("pi")
+@job("pi", max_crashes=100)
 async def pi(context: JobContext, text: str) -> str:
     """Ends once the file exists that ``JOB_ENDS`` names."""
+    reached("mid_run")
     await until(lambda: os.path.exists(os.environ["JOB_ENDS"]), within=60)
     return f"pi to {text} digits"

@@ -1,8 +1,9 @@
 """Starts processes of the service within a moment: a process that has imported everything, and forks.
 
 Each line that it reads is an order in JSON: ``role``, ``environment`` and ``log``; it answers with the process id.
-Leases are short in its children, so that others take over soon; ``ANSWER_WITHIN`` in the environment is the time
-after which a turn is answered with 202.
+Leases are short in its children, so that others take over soon, unless ``LEASES`` says ``as shipped``. In a child's
+environment ``ANSWER_WITHIN`` is the time after which a turn is answered with 202, and ``FANOUT_PAGE`` how many
+recipients a fan-out serves at a time.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from typing import Any, NoReturn
 
 import state.turns
 
-state.turns.LEASE = timedelta(seconds=1)
+SHORT = os.environ.get("LEASES") != "as shipped"
+if SHORT:
+    state.turns.LEASE = timedelta(seconds=1)
 
 import app  # noqa: E402 - so that it finds the shorter lease
+import delivery.fanout  # noqa: E402
 import web.messages  # noqa: E402
 
-app.FANOUT_LEASE = 1.5
-app.JOB_LEASE = 1.5
+if SHORT:
+    app.FANOUT_LEASE = 1.5
+    app.JOB_LEASE = 1.5
 
 
 def main() -> None:
@@ -56,6 +61,8 @@ def become(order: dict[str, Any]) -> NoReturn:
             defaults = web.messages.Messages.__init__.__kwdefaults__
             assert defaults is not None
             defaults["answer_within"] = float(within)
+        if page := os.environ.get("FANOUT_PAGE"):
+            delivery.fanout.PAGE = int(page)
         status = app.main([order["role"]])
     finally:
         os._exit(status)

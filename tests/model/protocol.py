@@ -6,6 +6,9 @@ so that a lease may have ended whenever somebody looks, also that of a process w
 the check of the lock and the channel's acceptance, which are one step here (``Turns.assure``). What is a script in
 the service, or one round trip whose order matters, is one step here.
 
+A turn may show mail before its commit, one by one (replies too, but of those no record says that they may have been
+repeated).
+
 An effect is an ``Item``: the reply to an input, or what shows a piece of mail.
 """
 
@@ -35,6 +38,8 @@ class Faulty(Enum):
     TAKES_OVER_WITHOUT_DOUBT = "takes over without doubt"
     CLOSES_BEFORE_RELEASING = "closes before it is through"
     WAKES_BEFORE_PUTTING = "wakes before putting"
+    SPEAKS_EARLY_WITHOUT_MARK = "shows something before its commit and leaves no mark"
+    FORGETS_MARK = "begins after a turn that left a mark, and does not look at it"
 
 
 class Outcome(Enum):
@@ -80,6 +85,10 @@ class Process(NamedTuple):
     """The mail that it takes out of the mailbox."""
     others: bool = False
     """Whether it saw kept inputs that are not its own."""
+    doubted: frozenset[Item] = frozenset()
+    """What a turn that never committed may have shown."""
+    early: int = 0
+    """How much of the mail it has shown before its commit."""
     entries: tuple[Entry, ...] = ()
     """What it is carrying out."""
     committed: bool = False
@@ -103,6 +112,8 @@ class State(NamedTuple):
     """What has ever been put into the mailbox."""
     outbox: tuple[Entry, ...] = ()
     doubt: bool = False
+    early: frozenset[Item] = frozenset()
+    """Marked: what may have been shown by turns that have not committed."""
     blocked: bool = False
     """The head of the outbox is to be tried again, after a pause."""
     work: int | None = None
@@ -127,11 +138,13 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """``crashes``: whether processes crash, as often as may be; ``faults``: whether the channel answers sends badly."""
+    """``crashes``: whether processes crash, as often as may be; ``faults``: whether the channel answers sends badly;
+    ``early``: whether turns take long enough to show something before their commit."""
 
     faulty: Faulty | None = None
     crashes: bool = True
     faults: bool = True
+    early: bool = False
 
     def is_faulty(self, mistake: Faulty) -> bool:
         return self.faulty is mistake
@@ -203,6 +216,8 @@ class Protocol:
                 yield self._acknowledges(s, who, p)
             case "commit":
                 yield self._commits(s, who, p)
+                if self.early:
+                    yield from self._speaks_early(s, who, p)
             case "close":
                 yield self._closes(s, who, p)
             case "wake":
@@ -234,18 +249,29 @@ class Protocol:
             mail=tuple(each for each in s.mailbox if each[0] != "i"),
             entries=_doubted(s.outbox) if doubt else s.outbox,
             blocked=blocked,
+            doubted=frozenset() if self.is_faulty(Faulty.FORGETS_MARK) else s.early,
         )
         late = item is not None and self.is_faulty(Faulty.OPENS_AFTER_BEGINNING)
         p = p._replace(others=any(each != p.input for each in kept), step="open" if late else _after_beginning(p))
-        saw = (tuple(entry.item for entry in s.outbox), p.mail, kept, s.state, doubt, blocked)
+        saw = (tuple(entry.item for entry in s.outbox), p.mail, kept, s.state, doubt, blocked, p.doubted)
         return Step("begin", (who, item), saw, _with(s._replace(lock=who, doubt=doubt, blocked=blocked), who, p))
+
+    def _speaks_early(self, s: State, who: int, p: Process) -> Iterator[Step]:
+        """Shows the next piece of mail, unless that is to be shown at most once: what comes after that waits too."""
+        if p.blocked or not holds(s, who) or p.early == len(p.mail) or p.mail[p.early][0] == "x":
+            return
+        item = p.mail[p.early]
+        early = s.early if self.is_faulty(Faulty.SPEAKS_EARLY_WITHOUT_MARK) else s.early | {item}
+        shown = _accept_early(s._replace(early=early), Entry(item, item in p.doubted))
+        yield Step("early", who, None, _with(shown, who, p._replace(early=p.early + 1)))
 
     def _commits(self, s: State, who: int, p: Process) -> Step:
         if not holds(s, who) and not self.is_faulty(Faulty.COMMITS_WITHOUT_LOCK):
             return Step("commit", who, "lost", gone(s, who))
         new = (*p.mail, *((p.input,) if p.input is not None else ()))
-        entries = tuple(Entry(item, False) for item in new)
+        entries = tuple(Entry(item, item in p.doubted) for item in new[p.early :])
         after = s._replace(
+            early=s.early - set(new),
             state=p.read + new,
             commits=s.commits + new,
             mailbox=tuple(item for item in s.mailbox if item not in new),
@@ -256,7 +282,8 @@ class Protocol:
         going = entries if not p.blocked else ()
         step = "send" if going else "acknowledge"
         p = p._replace(step=step, read=(), mail=(), entries=going, committed=True, outcome=Outcome.NOTHING)
-        return Step("commit", who, new, _with(after, who, p))
+        p = p._replace(doubted=frozenset(), early=0)
+        return Step("commit", who, new[len(new) - len(entries) :], _with(after, who, p))
 
     # ------------------------------------------------------------------ carrying out
 
@@ -362,8 +389,23 @@ def _accept(s: State, entry: Entry) -> State:
         wrong = f"{entry.item} is repeated, and that is not recorded"
     elif entry.item in s.accepted and entry.item[0] == "x":
         wrong = f"{entry.item} is repeated, although at most once"
-    elif set(s.commits[place + 1 :]) & s.accepted:
+    elif (set(s.commits[place + 1 :]) & s.accepted) - _to_be_repeated(s):
         wrong = f"{entry.item} is repeated after what came after it"
+    return s._replace(accepted=s.accepted | {entry.item}, wrong=s.wrong or wrong)
+
+
+def _to_be_repeated(s: State) -> set[Item]:
+    """What a turn that never committed had shown, and another shows again after what came before it."""
+    return {entry.item for entry in s.outbox[1:] if entry.doubtful}
+
+
+def _accept_early(s: State, entry: Entry) -> State:
+    """The channel shows an activity before the commit of its turn."""
+    wrong = ""
+    if not set(s.commits) <= s.accepted | s.unknown:
+        wrong = f"{entry.item} is shown early, before what was committed before it"
+    elif entry.item in s.accepted and not entry.doubtful:
+        wrong = f"{entry.item} is repeated early, and that is not recorded"
     return s._replace(accepted=s.accepted | {entry.item}, wrong=s.wrong or wrong)
 
 

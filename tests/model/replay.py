@@ -13,6 +13,7 @@ from domain.ids import ConversationKey, DeliveryId
 from domain.notification import Guarantee, Mode
 from state import keys
 from state.codec import Codec
+from state.doubts import mark
 from state.mail import Mail
 from state.store import Store
 from state.turn import Turn
@@ -92,7 +93,7 @@ class Replay:
         if before.lock is not None:
             await self._set("until", LONG if step.saw == "taken" else -LONG)
         if before.blocked:
-            still = isinstance(step.saw, tuple) and step.saw[-1]
+            still = isinstance(step.saw, tuple) and step.saw[5]
             await self._set("blocked", LONG if still else -LONG)
         self._tokens += 1
         token = f"t{self._tokens}"
@@ -118,7 +119,7 @@ class Replay:
         mail = tuple(sorted(delivery.id for delivery in turn.mail))
         outbox = tuple(_text(entry.effect) for entry in begun.leftovers)
         state = tuple(turn.state.own.get("items", ()))
-        return outbox, mail, kept, state, begun.doubtful, begun.blocked_for > 0
+        return outbox, mail, kept, state, begun.doubtful, begun.blocked_for > 0, turn.doubted
 
     async def _set(self, name: str, seconds: int) -> None:
         now = int((await self._store.run("TIME"))[0])
@@ -130,6 +131,11 @@ class Replay:
         mine = self._in_hand[who]
         try:
             match step.name:
+                case "early":
+                    marked = mark(mine.token, step.after.early)
+                    assert await self._turns.renew(self._key, mine.token, early=marked)
+                    mine.turn.spoke_early = True
+                    return None
                 case "send":
                     if not await self._turns.renew(self._key, mine.token):
                         raise LeaseLost
@@ -151,7 +157,9 @@ class Replay:
         new = (*process.mail, *((process.input,) if process.input is not None else ()))
         turn = mine.turn
         turn.state.own["items"] = [*process.read, *new]
-        for item in new:
+        turn.doubted -= set(new[: process.early])
+        for item in new[process.early :]:
+            turn.showing = () if item == process.input else (_delivery(item),)
             turn.send({"type": "message", "text": item}, "https://channel.example/")
         committed = await self._turns.commit(turn)
         assert not isinstance(committed, UserStateChanged)
@@ -187,7 +195,7 @@ def held(state: State) -> dict[str, Any]:
 
 def seen(saw: object) -> object:
     """What was seen, with mail and inputs in the order of their names: the mailbox has no order of its own."""
-    if isinstance(saw, tuple) and len(saw) == 6:
+    if isinstance(saw, tuple) and len(saw) == 7:
         outbox, mail, kept, *rest = saw
         return (outbox, tuple(sorted(mail)), tuple(sorted(kept)), *rest)
     return saw

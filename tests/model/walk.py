@@ -94,7 +94,7 @@ def without_losers(s: State) -> State:
 
 
 def _place(p: Process) -> tuple[object, ...]:
-    return (p.step, p.input or "", p.committed, p.blocked, p.outcome.value, p.read, p.entries)
+    return (p.step, p.input or "", p.committed, p.blocked, p.outcome.value, p.read, p.entries, p.early)
 
 
 def _other(process: int | None) -> int | None:

@@ -8,7 +8,7 @@ from botbuilder.dialogs.prompts import PromptOptions, TextPrompt
 
 
 class Prices(TextPrompt):
-    """A prompt that puts new prices on its own message, and swallows spam."""
+    """A prompt that puts new prices on its own message, rings for alarms as well, and swallows spam."""
 
     def __init__(self, shown):
         super().__init__("prices")
@@ -23,14 +23,18 @@ class Prices(TextPrompt):
             return await super().on_dialog_event(dialog_context, dialog_event)
         category = dialog_event.value["category"]
         text = dialog_event.value["content"]["activity"].get("text", "")
-        if category == "price":
+        if category in ("price", "alarm"):
             activity = MessageFactory.text(f"price: {text}")
             activity.id = await self.shown.get(context)
             if activity.id is None:
                 await self.shown.set(context, (await context.send_activity(activity)).id)
             else:
                 await context.update_activity(activity)
-        return category in ("price", "spam")
+        if category == "alarm":
+            await context.send_activity("Look!")
+        if category == "hint":
+            await context.send_activity("Psst.")
+        return category in ("price", "alarm", "spam")
 
 
 class Market(ComponentDialog):

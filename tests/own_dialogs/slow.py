@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from datetime import timedelta
 
-from botbuilder.core import MessageFactory
+from botbuilder.core import MessageFactory, UserState
 from botbuilder.dialogs import Dialog, DialogContext
 
 gates = defaultdict(asyncio.Event)
@@ -50,3 +50,25 @@ class Slow(Dialog):
         self.services.remind(context, "reminder one", timedelta(seconds=0.1))
         await gates["end"].wait()
         self.services.remind(context, "reminder two", timedelta(seconds=0.1))
+
+
+class Counts(Dialog):
+    """Counts in the user's state, says the number and waits at the gate that is named. May only look at the count."""
+
+    def __init__(self, user_state: UserState):
+        super().__init__("counts")
+        self.count = user_state.create_property("count")
+
+    async def begin_dialog(self, dialog_context: DialogContext, options: object = None):
+        context = dialog_context.context
+        what, *gate = context.activity.text.split()
+        number = await self.count.get(context) or 0  # without a default, which would be kept
+        if what == "count":
+            number += 1
+            await self.count.set(context, number)
+        await context.send_activity(f"{what} {number}")
+        for name in gate:
+            await gates[name].wait()
+        if what == "fail":
+            raise RuntimeError("secret")
+        return await dialog_context.end_dialog()

@@ -15,8 +15,13 @@ Point = Literal[
     # a turn
     "before_lock",
     "loaded",
+    "before_early_send",
+    "early_answered",
     "before_commit",
     "committed",
+    # output before the commit
+    "before_early_send",
+    "early_answered",
     # carrying out
     "before_send",
     "answered",
@@ -28,7 +33,10 @@ Point = Literal[
     # a job
     "job_claimed",
     "job_run",
+    "answer_mailed",
     "job_recorded",
+    # a sequence of commands, on a cluster
+    "between_slots",
 ]
 
 

@@ -1,0 +1,110 @@
+"""Commands for the store, and Lua scripts: a sequence of them runs as one.
+
+A turn asks for several things at once that are written where they belong (to take work in hand and to begin a turn; to
+record, to acknowledge and to close the work). The server runs them as one script: dispatching a script costs both
+sides more than what most of these do.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from state import keys
+
+Argument = str | bytes | int | float
+
+
+class Script:
+    """A Lua script and the digest by which the server knows it."""
+
+    __slots__ = ("digest", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(slots=True)
+class Command:
+    """A command, and the script it runs if it runs one."""
+
+    parts: tuple[Argument, ...]
+    script: Script | None = None
+
+    def with_source(self) -> tuple[Argument, ...]:
+        """The command in a form that needs no script to be known."""
+        return self.parts if self.script is None else ("EVAL", self.script.source, *self.parts[2:])
+
+
+def scripted(script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Command:
+    return Command(("EVALSHA", script.digest, len(keys), *keys, *args), script)
+
+
+def can_be_one(commands: Sequence[Command]) -> bool:
+    """Whether :meth:`in_one` takes them: each sequence of different scripts is a script more that the server keeps."""
+    scripts = {command.script for command in commands}
+    return len(commands) > 1 and None not in scripts and (len(scripts) == 1 or len(commands) <= DIFFERENT)
+
+
+def in_one(commands: Sequence[Command]) -> Command:
+    """One command that runs scripted commands in their order; its answer is the list of theirs.
+
+    Each runs whatever became of those before it: one that fails answers with its error in its place. A server that
+    refuses writes (it is full, or has lost its replicas) refuses all of them: it would let those through that begin by
+    taking something away.
+    """
+    scripts: list[Script] = []
+    names: list[Argument] = []
+    args: list[Argument] = []
+    counts: list[Argument] = []
+    for command in commands:
+        assert command.script is not None
+        many: int = command.parts[2]  # type: ignore[assignment]
+        scripts.append(command.script)
+        counts += [many, len(command.parts) - 3 - many]
+        names += command.parts[3 : 3 + many]
+        args += command.parts[3 + many :]
+    script = _repeated(scripts[0]) if len(set(scripts)) == 1 else _joined(tuple(scripts))
+    return Command(("EVALSHA", script.digest, len(names), *names, len(commands), *counts, *args), script)
+
+
+DIFFERENT = 8
+"""Scripts that are joined at most."""
+
+# First comes how many parts there are; then, of each part, how many keys and arguments are its own.
+_HEAD = f"""
+redis.call('LPUSHX', '{keys.nothing()}', '')"""
+_HEAD += """
+local all_keys, all_args = KEYS, ARGV
+local parts = tonumber(ARGV[1])
+local key, arg = 0, 2 * parts + 1
+local answers = {}
+local function part(number, body)
+  local keys, args = {}, {}
+  for i = 1, all_args[2 * number] do keys[i] = all_keys[key + i] end
+  for i = 1, all_args[2 * number + 1] do args[i] = all_args[arg + i] end
+  key, arg = key + #keys, arg + #args
+  local done, answer = pcall(body, keys, args)
+  if not done then answer = {err = type(answer) == 'table' and answer.err or tostring(answer)} end
+  if answer == nil then answer = false end
+  answers[number] = answer
+end
+"""
+
+
+@functools.lru_cache(maxsize=256)
+def _repeated(script: Script) -> Script:
+    body = f"local function body(KEYS, ARGV)\n{script.source}\nend\n"
+    return Script(_HEAD + body + "for number = 1, parts do part(number, body) end return answers")
+
+
+@functools.lru_cache(maxsize=256)
+def _joined(scripts: tuple[Script, ...]) -> Script:
+    parts = [
+        f"part({number}, function(KEYS, ARGV)\n{script.source}\nend)\n"
+        for number, script in enumerate(scripts, start=1)
+    ]
+    return Script(_HEAD + "".join(parts) + "return answers")

@@ -1,0 +1,101 @@
+"""Round trips to one server: commands out in one piece, answers in as they come.
+
+redis-py makes the connections (addresses, sentinels, TLS, passwords); hiredis packs what goes over them. Both are used
+without redis-py's pipelines, which spend more time on a command than the server does: this way costs a third
+(``benchmarks``), and ``tests/test_store.py`` runs against both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import hiredis
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from state.scripts import Argument
+
+PATIENCE = 5.0
+"""Seconds that a server has for a round trip, with the connecting if need be."""
+
+
+class Wire(Protocol):
+    async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """Answers, or the server's errors, in the order of the commands. Raises what a broken connection raises."""
+
+    async def hang_up(self) -> None:
+        """Close what connections are not in use."""
+
+
+class PooledWire:
+    """Keeps the connections that it takes from the client's pool: to borrow one costs as much as a round trip."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._pool = redis.connection_pool
+        self._read_as = redis.response_callbacks
+        self._idle: list[AbstractConnection] = []
+
+    async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        async with asyncio.timeout(PATIENCE):
+            connection = await self._connection()
+            try:
+                await connection.send_packed_command(_packed(commands), check_health=False)
+                return [await self._answer(connection, str(command[0])) for command in commands]
+            finally:
+                self._idle.append(connection)  # one that broke has been hung up, and will be made anew
+
+    async def _connection(self) -> AbstractConnection:
+        if not self._idle:
+            connection: AbstractConnection = await self._pool.get_connection()
+            connection.socket_timeout = None  # the whole round trip has one
+            return connection
+        connection = self._idle.pop()
+        try:
+            if connection.is_connected and await connection.can_read():
+                await connection.disconnect(nowait=True)  # nobody asked: it is the end, or out of step
+            if not connection.is_connected:
+                await connection.connect()
+        except BaseException:
+            self._idle.append(connection)
+            raise
+        return connection
+
+    async def _answer(self, connection: AbstractConnection, name: str) -> Any:
+        try:
+            answer = await connection.read_response()
+        except ResponseError as error:
+            return error
+        read_as = self._read_as.get(name)
+        return answer if read_as is None else read_as(answer)
+
+    async def hang_up(self) -> None:
+        for connection in self._idle:
+            await connection.disconnect(nowait=True)
+
+
+def _packed(commands: Sequence[tuple[Argument, ...]]) -> bytes:
+    return b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type] # of any length
+
+
+class PipelinedWire:
+    """redis-py's own way, for clients that have no wire (``memory://``)."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        results: list[Any] = await pipeline.execute(raise_on_error=False)
+        for result in results:
+            if isinstance(result, RedisConnectionError | OSError):
+                raise result
+        return results
+
+    async def hang_up(self) -> None:
+        """There is nothing to close."""
