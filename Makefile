@@ -2,7 +2,7 @@
 PYTHON ?=
 INSTALLED = .venv/installed
 
-.PHONY: setup run test lint bench soak clean
+.PHONY: setup run test lint bench bench-full soak clean
 
 setup: $(INSTALLED)
 
@@ -39,6 +39,9 @@ lint: setup
 
 bench: setup
 	.venv/bin/python -m benchmarks
+
+bench-full: setup
+	.venv/bin/python -m benchmarks million
 
 # MINUTES of load and faults; SEED chooses them.
 MINUTES ?= 1

@@ -30,13 +30,13 @@ def _parts(people: int, rounds: int) -> dict[str, Part]:
         return await turns.measure(people * 3 // 5, rounds)
 
     async def round_trips() -> Sequence[Table]:
-        return [await trips.measure(people // 5)]
+        return [await trips.measure(people * 2 // 5)]
 
     async def crowds() -> Sequence[Table]:
         return await crowd.measure((people // 5, people * 4), users=True)
 
     async def processes() -> Sequence[Table]:
-        return [await scaling.measure(people * 3 // 5)]
+        return [await scaling.measure(people * 2 // 5)]
 
     async def tokens() -> Sequence[Table]:
         return await credentials.measure(people * 3 // 5)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from benchmarks.broadcast import arrived, recorded, run
+from benchmarks.broadcast import arrived, patience, recorded, run
 from benchmarks.effort import Effort, middle
 from benchmarks.machine import resident_megabytes
 from benchmarks.people import Connection, connected, introduce, notify, said, tell
@@ -27,7 +27,6 @@ SPEAKERS = 10
 SPEAKING_EVERY = 0.2
 UNLOADED_SECONDS = 8.0
 UNDELIVERING = ("-m", "benchmarks.altered", "app:DELIVERY_CONCURRENCY=0")
-SPREAD_WITHIN = 600.0
 
 ACCEPTED_IN = Target(bound=50, unit=" ms")
 COST_GROWS = Target(bound=0.20, form=percent)
@@ -216,7 +215,7 @@ async def _pending(store: StoreServer) -> _Pending:
         began = time.monotonic()
         accepted, _ = await notify(bot)
         recipients = accepted["recipients"]
-        async with asyncio.timeout(SPREAD_WITHIN):
+        async with asyncio.timeout(patience(recipients)):
             while True:
                 if await store.client.zcard(keys.work("conversations")) >= recipients:
                     break

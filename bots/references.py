@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 
 import orjson
-from botbuilder.schema import Activity, ActivityEventNames, ActivityTypes
+from botbuilder.schema import Activity, ActivityEventNames, ActivityTypes, ConversationReference
 
 from domain.clock import to_ms
 from domain.delivery import Delivery
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.reachability import Reachability
-from state.activities import activity_from_json, reference_from_json, to_json
+from state.activities import activity_from_json, to_json
 from state.conversations import index_of
 from state.turn import Turn
 
@@ -87,7 +86,7 @@ def proactive_activity(turn: Turn) -> Activity:
         {
             "type": ActivityTypes.event.value,
             "name": ActivityEventNames.continue_conversation.value,
-            "id": str(uuid.uuid4()),
+            "id": turn.token,
             "channelId": stored["channelId"],
             "serviceUrl": stored["serviceUrl"],
             "conversation": stored["conversation"],
@@ -97,7 +96,14 @@ def proactive_activity(turn: Turn) -> Activity:
             "localTimezone": turn.record.get("timezone"),
         }
     )
-    activity.relates_to = reference_from_json(stored)
+    activity.relates_to = ConversationReference(
+        user=activity.from_property,
+        bot=activity.recipient,
+        conversation=activity.conversation,
+        channel_id=activity.channel_id,
+        service_url=activity.service_url,
+        locale=activity.locale,
+    )
     activity.value = {"deliveries": [_described(delivery) for delivery in turn.mail]}
     return activity
 

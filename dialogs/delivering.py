@@ -143,8 +143,9 @@ class Delivering:
     async def _show(self, context: TurnContext, turn: Turn, kept: list[Delivery], to_say: Sequence[Said]) -> None:
         """Offer each to the active dialog, and say what it leaves: where it stands, or all of it as a digest."""
         left: list[Said] = []
+        listening = bool(to_say) and await self._host.active(context)
         for pair in to_say:
-            if await self._tried(context, turn, kept, [pair], partial(self._offer, context, pair)):
+            if listening and await self._tried(context, turn, kept, [pair], partial(self._offer, context, pair)):
                 continue
             if len(to_say) < DIGEST_FROM:
                 await self._tried(context, turn, kept, [pair], partial(self._say, context, [pair]))

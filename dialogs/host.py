@@ -63,10 +63,14 @@ class DialogHost:
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
-        if not (await self._state(context)).dialog_stack:
+        if not await self.active(context):
             return False
         dialogs = await self._context(context)
         return bool(await _innermost(dialogs).emit_event(NOTIFICATION_EVENT, value))
+
+    async def active(self, context: TurnContext) -> bool:
+        """Whether any dialog is on the stack."""
+        return bool((await self._state(context)).dialog_stack)
 
     async def stack(self, context: TurnContext) -> Stack:
         state = await self._state(context)
@@ -94,7 +98,7 @@ class DialogHost:
         return dialogs
 
     async def _run(self, context: TurnContext, *, begin: bool) -> None:
-        if not begin and not (await self._state(context)).dialog_stack:
+        if not begin and not await self.active(context):
             return
         dialogs = await self._context(context)
         dialogs.services.update(context.turn_state)

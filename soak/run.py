@@ -59,7 +59,8 @@ class Outcome:
         return (
             f"turns {self.turns}, notifications {self.notifications}, jobs {self.jobs}, kills {self.kills}, "
             f"faults {self.faults}, lost {len(verdict.lost)}, repeated {verdict.repeated} "
-            f"(unrecorded {len(verdict.unrecorded)}), out of order {len(verdict.out_of_order)}"
+            f"(unrecorded {len(verdict.unrecorded)}), out of order {len(verdict.out_of_order)}, "
+            f"apologized {verdict.apologized}"
         )
 
     def kinds_line(self) -> str:
@@ -77,6 +78,8 @@ class Soak:
         self._plan = plan
         self._folder = folder
         self._record = Record()
+        self._ended: set[str] = set()
+        """Notifications of which all deliveries have ended."""
 
     async def run(self) -> Outcome:
         async with self._started():
@@ -197,9 +200,13 @@ class Soak:
             if left := await redis.zrange(keys.work(queue), 0, -1):
                 return f"{queue}: {left}"
         open_ones = {"pending", "scheduled"} | ({"held", "queued"} if emptied else set())
-        for delivery in [one for text in self._notifier.accepted for one in await self._deliveries_of(text)]:
-            if delivery.status in open_ones:
-                return str(delivery)
+        for text in self._notifier.accepted.keys() - self._ended:
+            deliveries = await self._deliveries_of(text)
+            for delivery in deliveries:
+                if delivery.status in open_ones:
+                    return str(delivery)
+            if all(delivery.status in FINAL for delivery in deliveries):
+                self._ended.add(text)
         return ""
 
     async def _deliveries_of(self, text: str) -> list[Delivered]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 _REPLY = re.compile(r"heard (\d+), (\d+) so far")
 _NOTE = re.compile(r"note-\d+;")
 _ANSWER = re.compile(r"answer-\d+;")
+_APOLOGY = re.compile(r"I am sorry, something went wrong on my side\.")
 
 EARLY = 4
 """Messages that a turn may have sent before its commit, when its process dies: three that were queued, and a reply."""
@@ -66,6 +67,8 @@ class Verdict:
     unrecorded: Sequence[str]
     """What was repeated without cause, or without being recorded as such."""
     out_of_order: Sequence[str]
+    apologized: int = 0
+    """Inputs whose turns failed after a part of their output had gone out, as they may; the user was told."""
 
     @property
     def good(self) -> bool:
@@ -83,7 +86,13 @@ def judge(record: Record) -> Verdict:
         if times and delivery.status == "cancelled":
             unrecorded.append(f"{delivery} was shown although it was withdrawn")
     repeated = sum(len(markers) - len(set(markers)) for markers in shown.values())
-    return Verdict(lost=lost, repeated=repeated, unrecorded=unrecorded, out_of_order=list(_out_of_order(record)))
+    return Verdict(
+        lost=lost,
+        repeated=repeated,
+        unrecorded=unrecorded,
+        out_of_order=list(_out_of_order(record)),
+        apologized=sum(map(len, _apologized(record).values())),
+    )
 
 
 def _markers(texts: Iterable[str]) -> list[str]:
@@ -100,12 +109,25 @@ def _repeated_without_cause(record: Record) -> Iterable[str]:
             yield f"{conversation}: {-causes} repetitions have no cause"
 
 
+def _apologized(record: Record) -> Mapping[str, set[int]]:
+    """Inputs whose turns failed, by conversation: a slow turn that was held up for long, after it had said something,
+    may end in the apology."""
+    missing = {
+        conversation: record.said[conversation] - set(record.heard.get(conversation, ()))
+        for conversation in record.slow & record.said.keys()
+    }
+    apologies = {key: sum(bool(_APOLOGY.match(text)) for text in record.shown.get(key, ())) for key in missing}
+    return {key: numbers for key, numbers in missing.items() if len(numbers) <= apologies[key]}
+
+
 def _lost_inputs(record: Record) -> Iterable[str]:
+    excused = _apologized(record)
     for conversation, said in record.said.items():
-        for number in sorted(said - set(record.heard.get(conversation, ()))):
+        for number in sorted(said - set(record.heard.get(conversation, ())) - excused.get(conversation, set())):
             yield f"{conversation}: its state has no input {number}"
+    entries = {f"{conversation} {number}" for conversation, numbers in excused.items() for number in numbers}
     for user, inputs in record.said_by.items():
-        for entry in sorted(inputs - set(record.heard_of_users.get(user, ()))):
+        for entry in sorted(inputs - set(record.heard_of_users.get(user, ())) - entries):
             yield f"{user}: the user's state has no input {entry!r}"
 
 

@@ -82,7 +82,8 @@ def _model_writer(cls: Any) -> Callable[[Model], Json]:
 
     def write(model: Model) -> Json:
         attributes = vars(model)
-        body = _write_dict(attributes.get("additional_properties") or {})
+        unknown = attributes.get("additional_properties")
+        body = _write_dict(unknown) if unknown else {}
         for attribute, item in attributes.items():
             if item is not None and attribute in plan:
                 key, plain, write_item = plan[attribute]

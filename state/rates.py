@@ -122,6 +122,8 @@ class Rates:
         if ask_tenant:
             arguments = [keys.RATE_TTL, int(not answer), int(has_place), random.random(), *self._per_tenant]
             commands.append(scripted(_RESERVE, [keys.tenant_rate(tenant)], arguments))
+        if not commands:
+            return 0.0, 0.0
         waits = [wait / 1000 for wait in await self._store.together(*commands)]
         own = waits.pop(0) if ask_conversation else 0.0
         shared = waits.pop(0) if ask_tenant else 0.0

@@ -648,6 +648,7 @@ class TestTheWholeServiceWhenANodeIsLost:
         await until(lambda: replicated(*lossy.pair), what="the replica has it")
         lossy.kill_first()
         activity = there.activity(text="thanks")
+        assert (await there.posts(activity))[0] == 503
 
         async def accepted() -> bool:
             status, _ = await there.posts(activity)

@@ -138,6 +138,18 @@ def test_a_turn_that_was_slow_may_repeat_more() -> None:
     assert judge(record(**fields, slow={HERE})).good
 
 
+def test_a_slow_turn_may_end_in_the_apology() -> None:
+    """One for each input that is missing, or they count as lost."""
+    fields = {"heard": {HERE: [2], THERE: [1]}, "heard_of_users": {"ann": [f"{HERE} 2", f"{THERE} 1"]}}
+    sorry = "I am sorry, something went wrong on my side. Please try again. (Reference: 12345678)"
+    told = shown(FIRST, NOTE, ANSWER, sorry)
+    assert judge(record(**fields, shown=told)).lost
+    assert judge(record(**fields, shown=shown(FIRST, NOTE, ANSWER), slow={HERE})).lost
+    verdict = judge(record(**fields, shown=told, slow={HERE}))
+    assert verdict.good
+    assert verdict.apologized == 1
+
+
 def test_replies_out_of_order_are_noticed() -> None:
     """By where each was shown first."""
     assert judge(record(shown=shown(SECOND, NOTE, FIRST, ANSWER))).out_of_order

@@ -62,7 +62,7 @@ def become(order: dict[str, Any]) -> NoReturn:
             assert defaults is not None
             defaults["answer_within"] = float(within)
         if page := os.environ.get("FANOUT_PAGE"):
-            delivery.fanout.PAGE = int(page)
+            vars(delivery.fanout)["PAGE"] = int(page)
         status = app.main([order["role"]])
     finally:
         os._exit(status)
