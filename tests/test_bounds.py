@@ -378,7 +378,7 @@ class Life:
                 await self.is_notified(list(Mode)[number // 5 % len(Mode)])
             await self.says("job done" if number % 10 == 6 else "hi")
         await until(self.is_quiet, within=60)
-        await self.says("hi")  # what was queued is shown
+        await self.says("job last")  # what was queued is shown, and the jobs that are over make room
         await until(self.is_quiet, within=60)
 
     async def says(self, text: str) -> None:
