@@ -6,17 +6,20 @@ the next; only the send whose answer it did not live to acknowledge can be repea
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from functools import partial
+from typing import TypeVar, assert_never
 
 from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
 from domain.effect import Cancel, Index, Notify, Operation, Report, Send, Submit
+from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey
 from domain.reachability import Reachability
 from domain.sending import (
@@ -43,6 +46,11 @@ from state.turns import Entry, Left, Turns
 from state.work import Claim, Work
 
 log = logging.getLogger("aside.outbox")
+
+T = TypeVar("T")
+
+INSIST_SECONDS = (0.05, 1.0)
+"""The first and the longest pause between tries to reach the store while an outbox is carried out."""
 
 _UNREACHABLE = {
     Failure.BLOCKED: Reachability.BLOCKED,
@@ -122,7 +130,7 @@ class Outbox:
         run = _Run(key, token, [], list(sent), [])
         for position, entry in enumerate(entries):
             if not isinstance(entry.effect, Send):
-                await self._apply(run, entry.effect)
+                await _insist(partial(self._apply, run, entry.effect))
                 run.done.append(entry.id)
                 continue
             effect = entry.effect
@@ -135,7 +143,7 @@ class Outbox:
                 )
                 doubtful = False
             reached("before_send")
-            await self._turns.assure(key, token)
+            await _insist(partial(self._turns.assure, key, token))
             step, answer = await self.send(key, effect, run.sent)
             reached("answered")
             if isinstance(step, TryAgain):
@@ -154,7 +162,7 @@ class Outbox:
         """One attempt of a send, and what to do after it."""
         if (over := before_send(effect, self._clock())) is not None:
             return over, (_TOO_LATE if isinstance(over, Expired) else _NEVER_TOLD)
-        if (wait := await self._limits.too_early(key, effect)) is not None:
+        if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
             return wait, _TOO_EARLY
         activity_id = None
         if effect.operation is not Operation.SEND:
@@ -211,7 +219,8 @@ class Outbox:
             )
             if step.reason in _UNREACHABLE:
                 reach = _UNREACHABLE[step.reason]
-                await self._conversations.set_reachability(run.key, reach, answer.detail, to_ms(self._clock()))
+                at = to_ms(self._clock())
+                await _insist(partial(self._conversations.set_reachability, run.key, reach, answer.detail, at))
         elif isinstance(step, Expired):
             log.info("a send came too late", extra={"action": "send_expired", **ids})
         else:
@@ -273,11 +282,12 @@ class Outbox:
             work, claim, again_in = closing
             commands.append(work.closing(claim, again_in=again_in))
         reached("before_acknowledgement")
-        answers = await self._store.sequence(*commands)
+        answers = await _insist(partial(self._store.sequence, *commands))
         left = self._turns.acknowledged(answers[len(run.commands)], run.key)
         run.done, run.commands = [], []
         if closing is not None and again_in is not None and not answers[-1]:
-            await work.wake(claim.member, delay=again_in)  # woken meanwhile, by a wake-up that found us at work
+            # Woken meanwhile, by a wake-up that found us at work.
+            await _insist(partial(work.wake, claim.member, delay=again_in))
         return left
 
     async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Index) -> None:
@@ -294,6 +304,21 @@ class Outbox:
                 run.commands += self._conversations.indexing(effect)
             case _:
                 assert_never(effect)
+
+
+async def _insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until the store answers, however long it is away.
+
+    What was sent and is not recorded would be sent again; what is yet to be sent is known here not to have been.
+    Should the lock be lost meanwhile, the store's answer says so.
+    """
+    pause, longest = INSIST_SECONDS
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            await asyncio.sleep(pause)
+            pause = min(longest, 2 * pause)
 
 
 def postponed(effect: Send, step: TryAgain, answer: ChannelAnswer) -> Send:

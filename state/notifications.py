@@ -23,8 +23,9 @@ from state.work import Work
 
 RETENTION = timedelta(days=30)
 """How long a notification waits at most, and so how long it is kept."""
-IN_PROGRESS = timedelta(seconds=30)
-"""How long a request with an idempotency key may take before another may carry on in its place."""
+IN_PROGRESS = timedelta(seconds=5)
+"""How long a request with an idempotency key may take before another may carry on in its place. That does no harm (it
+accepts the same notification), and one that was answered 503 because the store went away is not to block the key."""
 PAGE = 500
 CACHED_CONTENTS = 1024
 

@@ -63,6 +63,13 @@ _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAga
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
+def asked_to_end() -> bool:
+    """Whether the current task was cancelled: what it awaited may have swallowed that (``asyncio.wait_for`` before
+    Python 3.12, with which redis-py sends, does where the send is done at that moment)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _refuses(result: Any) -> bool:
     return isinstance(result, Exception) and (isinstance(result, _REFUSALS) or str(result).startswith(_REFUSING))
 

@@ -19,7 +19,7 @@ from domain.clock import Clock, from_ms, system_clock, to_iso, to_ms
 from domain.errors import AsideError
 from state import keys
 from state.scripts import Argument, Command, Script, scripted
-from state.store import BLOCK_SECONDS, READ_ERRORS, Store
+from state.store import BLOCK_SECONDS, READ_ERRORS, Store, asked_to_end
 
 ActivityJson = dict[str, Any]
 
@@ -187,7 +187,7 @@ class Transcripts:
     async def _hear(self) -> None:
         """Ring for what other processes append: one blocking read, however many conversations are streamed here."""
         last: bytes | str = "$"
-        while True:
+        while not asked_to_end():
             try:
                 heard: Any = await self._store.redis.xread({keys.transcripts_bell(): last}, block=BLOCK_SECONDS * 1000)
             except READ_ERRORS:

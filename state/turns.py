@@ -167,7 +167,8 @@ return 1
 _RENEW = Script(
     _NOW
     + """
-if redis.call('HGET', KEYS[1], 'lock') ~= ARGV[1] then return 0 end
+local h = redis.call('HMGET', KEYS[1], 'lock', 'released')
+if h[1] ~= ARGV[1] then return h[2] == ARGV[1] and 1 or 0 end -- by its own turn
 redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'early', ARGV[3]) end
 return 1

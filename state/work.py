@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from state import keys
 from state.scripts import Command, Script, scripted
-from state.store import BLOCK_SECONDS, READ_ERRORS, Store
+from state.store import BLOCK_SECONDS, READ_ERRORS, Store, asked_to_end
 
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000\n"
 
@@ -172,7 +172,7 @@ class Work:
 
     async def listen(self) -> None:
         """Hear the wake-ups of other processes, until cancelled. They ring a bell that one listener answers."""
-        while True:
+        while not asked_to_end():
             try:
                 if await self._store.redis.blpop([self._bell], timeout=BLOCK_SECONDS):
                     self._rung.set()

@@ -410,10 +410,10 @@ class Life:
             ttl = await store.run("TTL", name)
             if ttl != -1 and ttl <= keys.MINUTE:
                 return
+            members = await store.run(COUNTED[(await store.run("TYPE", name)).decode()], name)
+            memory = await store.run("MEMORY", "USAGE", name, "SAMPLES", 0)
             size = sizes.setdefault(re.sub(r"(ntf|job)_\w+", r"\1_", name.decode()), Size())
-            size.keys += 1
-            size.members += await store.run(COUNTED[(await store.run("TYPE", name)).decode()], name)
-            size.memory += await store.run("MEMORY", "USAGE", name, "SAMPLES", 0)
+            size.keys, size.members, size.memory = size.keys + 1, size.members + members, size.memory + memory
 
         names = await store.run("KEYS", "*")
         for start in range(0, len(names), 500):
@@ -465,7 +465,7 @@ async def life(start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -
 async def test_a_long_conversation_leaves_no_growth(life: Life) -> None:
     """After all of its turns the store holds as much as after half of them, except what is kept for senders; and so
     does the process."""
-    half = (TURNS or 600) // 2
+    half = (TURNS or 400) // 2
     await life.goes_on(half)
     before, members_before = await life.in_store(), life.in_process()
     await life.goes_on(half)

@@ -477,9 +477,10 @@ class TestOnACluster:
                 break
         sender = world.sender(await world.starts())
         for ann, notification in sent:
-            delivery = await ended(sender, notification)
+            await ended(sender, notification)
             ann.bot_url = sender.bot_url
             assert (await ann.says("hello"))[-1] == "You sent: hello"
+            delivery = await sender.delivery(notification)  # what was left over came before the answer
             shown.append((ann.shows().count(NEWS), delivery["status"], delivery["mayBeRepeated"]))
         assert set(shown) == {(1, "delivered", False), (2, "delivered", True)}, shown
         assert [times for times, *_ in shown].count(2) == 1, "only one step is between acceptance and acknowledgement"
