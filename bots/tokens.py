@@ -10,8 +10,8 @@ from typing import Protocol
 
 import aiohttp
 
-EARLY = 300.0
-"""Seconds before its expiry at which a token is replaced."""
+EARLY = 30.0
+"""Seconds before its expiry at which a token is replaced. One that a channel finds expired is replaced, too."""
 REQUEST_TIMEOUT = 10.0
 
 

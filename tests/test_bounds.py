@@ -410,7 +410,10 @@ class Life:
             ttl = await store.run("TTL", name)
             if ttl != -1 and ttl <= keys.MINUTE:
                 return
-            members = await store.run(COUNTED[(await store.run("TYPE", name)).decode()], name)
+            kind = (await store.run("TYPE", name)).decode()
+            if kind == "none":
+                return  # gone meanwhile
+            members = await store.run(COUNTED[kind], name)
             memory = await store.run("MEMORY", "USAGE", name, "SAMPLES", 0)
             size = sizes.setdefault(re.sub(r"(ntf|job)_\w+", r"\1_", name.decode()), Size())
             size.keys, size.members, size.memory = size.keys + 1, size.members + members, size.memory + memory

@@ -36,9 +36,9 @@ from tests.people import Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
 from tests.waiting import until
 
-SAID = 200
+SAID = 250
 """Activities in each conversation."""
-TOLD = 60
+TOLD = 75
 """Notifications to each conversation, and as many letters."""
 AT_ONCE = 4
 """Activities of a conversation that are under way at once, not counting repetitions."""
