@@ -290,7 +290,10 @@ class Service:
     # ------------------------------------------------------------------ running
 
     async def _start(self) -> None:
-        fanout = Fanout(self.store, self.notifications, self.conversations, self.mail, self.clock)
+        fanout = Fanout(
+            *(self.store, self.notifications, self.conversations, self.mail, self.clock),
+            give_way=self.pipeline.precedence.give_way,
+        )
 
         async def spread(claim: Claim) -> None:
             more = await fanout.page(NotificationId(claim.member))
@@ -300,7 +303,7 @@ class Service:
             Loop(
                 *("delivery", self.work, self.pipeline.proactive_turn),
                 concurrency=DELIVERY_CONCURRENCY,
-                hurried=lambda: self.pipeline.users_waiting > 0,
+                hurried=lambda: self.pipeline.precedence.taken,
             ),
             Loop("fanout", self.fanout_work, spread, concurrency=FANOUT_CONCURRENCY),
         ]

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ from bots.failed_turns import (
 from bots.later import Later
 from bots.lines import Lines
 from bots.outbox import Outbox
+from bots.precedence import Precedence
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
 from bots.send_limits import may_go_at_once
@@ -116,8 +117,7 @@ class Pipeline:
         self._app_id = app_id
         self._flush_after = flush_after
         self._lines = Lines()
-        self.users_waiting = 0
-        """Users' turns under way in this process."""
+        self.precedence = Precedence()
 
     # ------------------------------------------------------------------ the two ways in
 
@@ -126,36 +126,34 @@ class Pipeline:
 
         Raises :class:`StoreUnavailable` and :class:`ConversationFull`.
         """
-        self.users_waiting += 1
-        try:
-            return await self._user_turn(identity, activity)
-        finally:
-            self.users_waiting -= 1
-
-    async def _user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
         key = conversation_key(activity.channel_id, activity.conversation.id)
         received = self._clock()
-        user = _speaker(activity)
         async with self._lines.turn(key):
-            while True:
-                token = new_id("trn")
+            with self.precedence.of_user():
+                return await self._in_line(key, received, identity, activity)
 
-                async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
-                    return await self._turns.begin(
-                        key, token, user=user, activity_id=activity.id or None, work=work
-                    )
+    async def _in_line(
+        self, key: ConversationKey, received: datetime, identity: ClaimsIdentity, activity: Activity
+    ) -> InvokeResponse | Duplicate | None:
+        """The user's turn, when it is the next of this process in the conversation."""
+        user = _speaker(activity)
+        while True:
+            token = new_id("trn")
 
-                reached("before_lock")
-                begun = await self._wait_for(partial(begin, work=self._work))
-                if not isinstance(begun, Begun):
-                    await self._work.wake(key)  # whatever else it was in hand for is still to be done
-                    self._ended("user", "duplicate")
-                    return Duplicate()
-                held = _Held.of(begun)
-                earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
-                if earlier is None or earlier.activity["id"] == activity.id:
-                    return await self._said(held, begun, begin, identity, activity)
-                await self._said_before(held, begun, earlier)
+            async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
+                return await self._turns.begin(key, token, user=user, activity_id=activity.id or None, work=work)
+
+            reached("before_lock")
+            begun = await self._wait_for(partial(begin, work=self._work))
+            if not isinstance(begun, Begun):
+                await self._work.wake(key)  # whatever else it was in hand for is still to be done
+                self._ended("user", "duplicate")
+                return Duplicate()
+            held = _Held.of(begun)
+            earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
+            if earlier is None or earlier.activity["id"] == activity.id:
+                return await self._said(held, begun, begin, identity, activity)
+            await self._said_before(held, begun, earlier)
 
     async def keep(self, activity: Activity, waited: float) -> bool:
         """Promise the turn of an activity that came in ``waited`` seconds ago: should this process die, another
@@ -181,6 +179,7 @@ class Pipeline:
             async def begin(work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
                 return await self._turns.begin(key, token, work=work)
 
+            await self.precedence.give_way()
             reached("before_lock")
             begun = await begin(self._work)
             if not isinstance(begun, Begun):
@@ -258,6 +257,8 @@ class Pipeline:
                     activity=activity,
                     blocked=bool(blocked_for),
                 )
+                if activity is None:
+                    await self.precedence.give_way()
                 try:
                     async with early:
                         answer = await run(turn)
@@ -334,6 +335,8 @@ class Pipeline:
         answering: bool,
     ) -> None:
         """Carry out what was committed, unless the channel wants nothing now; let go of the conversation."""
+        if not answering:
+            await self.precedence.give_way()
         again_in = turn.look_again()
         blocked_for = max(blocked_for, early.blocked_for)
         if blocked_for:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, deliver_to, report
@@ -22,10 +23,23 @@ from state.store import Store
 log = logging.getLogger("aside.fanout")
 
 
+SLICE = 100
+"""Recipients whose mail is made in one go: nobody else's turn goes on meanwhile."""
+
+
 class Fanout:
+    """``give_way`` is awaited between slices of the work."""
+
     def __init__(
-        self, store: Store, notifications: Notifications, conversations: Conversations, mail: Mail, clock: Clock
+        self,
+        store: Store,
+        notifications: Notifications,
+        conversations: Conversations,
+        mail: Mail,
+        clock: Clock,
+        give_way: Callable[[], Awaitable[None]],
     ) -> None:
+        self._give_way = give_way
         self._store = store
         self._notifications = notifications
         self._conversations = conversations
@@ -46,13 +60,15 @@ class Fanout:
         recipients = await self._notifications.enter(nid, start, wanted, Status.PENDING)
         reached("recipients_entered")
         now = self._clock()
-        refused = await self._mail.put(
-            [
-                (key, deliver_to(progress.notification, start + offset, now))
-                for offset, key in enumerate(recipients)
-            ]
-        )
-        await self._overflow(refused)
+        for first in range(0, len(recipients), SLICE):
+            await self._give_way()
+            refused = await self._mail.put(
+                [
+                    (key, deliver_to(progress.notification, start + first + offset, now))
+                    for offset, key in enumerate(recipients[first : first + SLICE])
+                ]
+            )
+            await self._overflow(refused)
         reached("mail_put")
         await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
         return True  # also where another has served this page meanwhile: it may have lost its claim to this one

@@ -12,8 +12,9 @@ UNHURRIED_LAG = 0.008
 """Seconds. To be later hardly carries more: what is under way already shares its round trips."""
 HURRIED_LAG = 0.002
 """Seconds, while a user waits."""
-_UP = 1.1
-_DOWN = 0.8
+_UP = 2.0
+"""More at each look: what they do to the loop shows only when the store has answered them."""
+_DOWN = 0.75
 
 
 class Pace:
@@ -32,4 +33,4 @@ class Pace:
         if lag > (HURRIED_LAG if hurried else UNHURRIED_LAG):
             self._allowed = max(float(min(self._most, LEAST)), self._allowed * _DOWN)
         else:
-            self._allowed = min(float(self._most), self._allowed * _UP + 1.0)
+            self._allowed = min(float(self._most), self._allowed + _UP)

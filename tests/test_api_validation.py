@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from bots.authentication import Unauthenticated
 from bots.pipeline import Duplicate
+from bots.precedence import Precedence
 from domain.clock import to_ms
 from domain.delivery import Status, StatusReport
 from domain.errors import StoreUnavailable
@@ -81,6 +82,7 @@ Outcome: TypeAlias = InvokeResponse | AdapterInvokeResponse | Duplicate | None
 class Turns:
     """Stands in for the pipeline: remembers the activities and answers as the test says."""
 
+    precedence: Precedence = field(default_factory=Precedence)
     received: list[Activity] = field(default_factory=list)
     answer: Callable[[Activity], Awaitable[Outcome]] | None = None
 

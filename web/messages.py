@@ -14,6 +14,7 @@ from botframework.connector.auth import ClaimsIdentity
 
 from bots.authentication import Unauthenticated
 from bots.pipeline import Duplicate
+from bots.precedence import Precedence
 from domain.errors import ConversationFull, LeaseLost, ServiceUrlNotAllowed
 from domain.service_url import ServiceUrls
 from state.activities import json_of
@@ -35,6 +36,8 @@ Outcome: TypeAlias = InvokeResponse | AdapterInvokeResponse | Duplicate | None
 
 
 class UserTurns(Protocol):
+    precedence: Precedence
+
     async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> Outcome: ...
     async def keep(self, activity: Activity, waited: float) -> bool: ...
 
@@ -82,6 +85,10 @@ class Messages:
             await asyncio.wait(left)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
+        with self._pipeline.precedence.of_user():  # until it is answered: whoever gave way goes on after that
+            return await self._receive(request)
+
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
             raise unavailable("The service is shutting down.", 2)
         self._access.refuse_other_sites(request)
