@@ -30,8 +30,11 @@ $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 run: setup
 	@exec .venv/bin/python app.py
 
+# One more than there are processors: many tests wait for something.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )))
+
 test: setup lint
-	.venv/bin/python -m pytest -q --numprocesses auto --dist loadfile
+	.venv/bin/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	.venv/bin/python -m ruff check .

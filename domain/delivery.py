@@ -135,7 +135,7 @@ def deliver_to(notification: Notification, index: int, now: datetime) -> Deliver
     return Delivery(
         id=delivery_id(notification.id, index),
         mode=notification.mode,
-        created_at=now,
+        created_at=notification.send_at or notification.created_at,  # not when its turn in a fan-out came
         expires_at=notification.expires_at,
         urgent=notification.urgent,
         category=notification.category,

@@ -25,6 +25,15 @@ from tests.waiting import until
 ServiceFactory = Callable[..., Awaitable[Service]]
 
 
+LONG = ("test_store_faults", "test_kill", "test_documentation", "test_soak", "test_jobs_worker", "test_processes")
+"""Files that take long; the others fill up what time they leave."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that no process is left with one of them in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say what the configuration is; what the developer's shell says does not matter."""

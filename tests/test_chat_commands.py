@@ -29,8 +29,8 @@ class TestHelp:
         examples = [part for part in text.split("`")[1::2] if part != "report"]
         assert len(examples) >= 7
         for example in examples:
-            (answer,) = await ann.says(example)
-            assert not answer.startswith("You sent:"), example
+            answers = await ann.says(example)  # and what a job has found out by then
+            assert answers and not any(answer.startswith("You sent:") for answer in answers), example
 
 
 class TestAnythingElse:
