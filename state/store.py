@@ -44,7 +44,7 @@ log = logging.getLogger("aside.store")
 
 BATCH = 64
 """Calls in one round trip at most: a longer one would hold up those behind it."""
-ROUND_TRIPS = 2
+ROUND_TRIPS = 4
 """Round trips under way at once."""
 TOGETHER = 50
 """Commands of one call that may run in any order, and leave together: the server does nothing else meanwhile."""
@@ -121,12 +121,19 @@ class _Lane:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Group(commands, future))
         if len(self.flushes) < ROUND_TRIPS:
-            flush = asyncio.create_task(self._flush(), name="store-flush")
-            self.flushes.add(flush)
-            flush.add_done_callback(self.flushes.discard)
+            self.flushes.add(asyncio.create_task(self._flush(), name="store-flush"))
         return future
 
     async def _flush(self) -> None:
+        """Leaves ``flushes`` in the step in which it finds nothing more to do: nobody may count on it after that."""
+        try:
+            await self._empty_queue()
+        finally:
+            this = asyncio.current_task()
+            assert this is not None
+            self.flushes.discard(this)
+
+    async def _empty_queue(self) -> None:
         while self._queue:
             groups = self._take()
             try:

@@ -256,3 +256,18 @@ async def test_few_round_trips_are_under_way_at_once(store: Store, monkeypatch: 
     answer.set()
     assert await asyncio.gather(*calls) == [b"%d" % number for number in range(30)]
     assert sizes == [*[1] * ROUND_TRIPS, 30 - ROUND_TRIPS]
+
+
+async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is answered by the last round trip under way, and at once calls again, is not left waiting."""
+    monkeypatch.setattr("state.store.ROUND_TRIPS", 1)
+    for number in range(3):
+        assert await asyncio.wait_for(store.run("ECHO", f"{number}"), 5) == f"{number}".encode()
+
+    async def one_after_the_other(name: str) -> None:
+        for number in range(3):
+            assert await store.run("ECHO", f"{name}{number}") == f"{name}{number}".encode()
+
+    await asyncio.wait_for(one_after_the_other("again"), 5)
