@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import botbuilder.schema as schema
 from botbuilder.core.invoke_response import InvokeResponse
-from botbuilder.schema import Activity, ConversationReference
+from botbuilder.schema import Activity
 from msrest.serialization import Deserializer, Model, Serializer
 
 from domain.notification import Json
@@ -160,10 +160,6 @@ def read_activity(body: Json) -> tuple[Activity, list[Mistake]]:
     """An activity, and what of it was taken as it is though it is malformed."""
     mistakes: list[Mistake] = []
     return _load(Activity, body, (), mistakes), mistakes
-
-
-def reference_from_json(body: Json) -> ConversationReference:
-    return _load(ConversationReference, body, (), [])
 
 
 _Path: TypeAlias = tuple[str | int, ...]

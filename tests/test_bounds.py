@@ -411,10 +411,10 @@ class Life:
             if ttl != -1 and ttl <= keys.MINUTE:
                 return
             kind = (await store.run("TYPE", name)).decode()
-            if kind == "none":
+            memory = await store.run("MEMORY", "USAGE", name, "SAMPLES", 0)
+            if kind == "none" or memory is None:
                 return  # gone meanwhile
             members = await store.run(COUNTED[kind], name)
-            memory = await store.run("MEMORY", "USAGE", name, "SAMPLES", 0)
             size = sizes.setdefault(re.sub(r"(ntf|job)_\w+", r"\1_", name.decode()), Size())
             size.keys, size.members, size.memory = size.keys + 1, size.members + members, size.memory + memory
 
