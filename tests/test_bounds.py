@@ -377,7 +377,7 @@ class Life:
             if number % 5 == 3:
                 await self.is_notified(list(Mode)[number // 5 % len(Mode)])
             await self.says("job done" if number % 10 == 6 else "hi")
-        await until(self.is_quiet, within=60)
+        await until(self.is_served, within=60)
         await self.says("job last")  # what was queued is shown, and the jobs that are over make room
         await until(self.is_quiet, within=60)
 
@@ -396,6 +396,10 @@ class Life:
             mode=mode,
         )
         await self.service.notifications.accept(notification, Listed(conversations=(ANN,)), 1)
+
+    async def is_served(self) -> bool:
+        """Whether all mail is there; what is queued then waits for the user."""
+        return not any([await work.length() for work in (self.service.fanout_work, self.service.job_work)])
 
     async def is_quiet(self) -> bool:
         works = (self.service.work, self.service.fanout_work, self.service.job_work)
