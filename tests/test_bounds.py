@@ -402,8 +402,10 @@ class Life:
         return not any([await work.length() for work in (self.service.fanout_work, self.service.job_work)])
 
     async def is_quiet(self) -> bool:
+        """Whether nothing is to be done: mail is put before its conversation is woken."""
         works = (self.service.work, self.service.fanout_work, self.service.job_work)
-        return not any([await work.length() for work in works])
+        mail = await self.service.store.run("HLEN", keys.mailbox(ANN))
+        return not mail and not any([await work.length() for work in works])
 
     async def in_store(self) -> dict[str, Size]:
         """By kind of key; without those that last a minute."""
