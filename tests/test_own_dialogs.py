@@ -212,6 +212,7 @@ class TestDialogsThatListen:
     async def test_have_not_delivered_what_the_channel_did_not_update(self, ann: Person, sender: Sender) -> None:
         """A delivery that was put on an earlier message ends as the update of that message does."""
         await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        await ann.hears("price: EUR 7", "Buy or sell?")
         ann.channel.answers(ann.conversation, Mood(status=404, body=MISSING))
         notification = await sender.notifies(ann, "EUR 8", mode="interject", category="price")
         assert (await sender.becomes(notification, "failed"))["reason"] == "rejected"
@@ -220,6 +221,7 @@ class TestDialogsThatListen:
     async def test_have_an_update_repeated_without_harm(self, ann: Person, sender: Sender) -> None:
         """Where the channel's answer left it open: nothing shows twice, so nothing is marked, and once is enough."""
         await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        await ann.hears("price: EUR 7", "Buy or sell?")
         ann.channel.answers(ann.conversation, Mood(status=504, accept=True))
         once = {"delivery": "at_most_once", "category": "price", "mode": "interject"}
         delivery = await sender.becomes(await sender.notifies(ann, "EUR 8", **once), "delivered")
@@ -229,6 +231,7 @@ class TestDialogsThatListen:
     async def test_have_delivered_what_they_said_whatever_they_updated_too(self, ann: Person, sender: Sender) -> None:
         """Words count more than the change of an earlier message."""
         await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
+        await ann.hears("price: EUR 7", "Buy or sell?")
         ann.channel.answers(ann.conversation, Mood(status=404, body=MISSING))
         notification = await sender.notifies(ann, "EUR 0", mode="interject", category="alarm")
         delivery = await sender.becomes(notification, "delivered")
