@@ -75,7 +75,7 @@ class Loop:
 
     async def _step(self) -> None:
         places = self._pace.allowed - len(self._running)
-        if len(self._in_hand) < max(places, AHEAD // 2):
+        if places > 0 and len(self._in_hand) < max(places, AHEAD // 2):
             claims, next_due = await self._claim(max(places, AHEAD))
             self._in_hand.extend(claims)
             if not self._in_hand:

@@ -85,10 +85,6 @@ class Messages:
             await asyncio.wait(left)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        with self._pipeline.precedence.of_user():  # until it is answered: whoever gave way goes on after that
-            return await self._receive(request)
-
-    async def _receive(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
             raise unavailable("The service is shutting down.", 2)
         self._access.refuse_other_sites(request)
@@ -96,7 +92,8 @@ class Messages:
         identity = await self._identify(request, activity)
         try:
             self._service_urls.check(activity.service_url)
-            return await self._answer(identity, activity)
+            with self._pipeline.precedence.of_user():  # until it is answered: whoever gave way goes on after that
+                return await self._answer(identity, activity)
         except ServiceUrlNotAllowed as error:
             log.warning("%s", error, extra={"action": "service_url_refused", "channel": activity.channel_id})
             detail = "Activities are not accepted from this service URL."
