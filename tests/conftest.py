@@ -20,6 +20,7 @@ from state.embedded import find_server
 from state.store import Store
 from tests.fake_channel import FakeChannel
 from tests.people import Person, Sender
+from tests.processes import Nursery
 from tests.waiting import until
 
 ServiceFactory = Callable[..., Awaitable[Service]]
@@ -141,3 +142,14 @@ def sender(service: Service, http: aiohttp.ClientSession) -> Sender:
     return Sender(http, url_of(service))
 
 
+@pytest.fixture(scope="module")
+def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
+        yield nursery
+
+
+@pytest.fixture
+async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
+    """Processes that start within a moment, whose leases are short, and that do not outlive the test."""
+    yield shared_nursery
+    await shared_nursery.end_all()

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,6 @@ AT_ONCE = 6
 __all__ = ["cluster", "cluster_url"]  # the fixtures
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
-        yield nursery
-
-
-@pytest.fixture
-async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
-    """Processes that start within a moment and do not outlive the test."""
-    yield shared_nursery
-    await shared_nursery.end_all()
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -33,19 +33,6 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def on_one_store(tmp_path: Path, real_url: str) -> Iterator[Processes]:
     with Processes(tmp_path, REDIS_URL=real_url) as processes:
         yield processes
-
-
-@pytest.fixture(scope="module")
-def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
-        yield nursery
-
-
-@pytest.fixture
-async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
-    """Processes that start within a moment and do not outlive the test."""
-    yield shared_nursery
-    await shared_nursery.end_all()
 
 
 # ---------------------------------------------------------------------- together

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,19 +24,6 @@ FULL = "The store refuses to write: command not allowed when used memory > 'maxm
 THINKER = {"ROOT_DIALOG": "tests.faults.dialogs:Thinker", "STATE_MODULES": "dialogs"}
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def shared_nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    with Nursery(tmp_path_factory.mktemp("processes")) as nursery:
-        yield nursery
-
-
-@pytest.fixture
-async def nursery(shared_nursery: Nursery) -> AsyncIterator[Nursery]:
-    """Processes that start within a moment, whose leases are short, and that do not outlive the test."""
-    yield shared_nursery
-    await shared_nursery.end_all()
 
 
 @pytest.fixture
