@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from domain.notification import Guarantee, Json, Mode
 from state.notifications import RETENTION
+from web.described import described
 from web.problems import BadField, invalid_fields
 from web.reading import canonical, mistakes
 from web.said_model import ACTIVITY_FIELDS, Line, MessageActivity, Name, Part, Said, malformed_activity
@@ -72,10 +73,15 @@ class Action(Part):
         return url
 
 
+def _exactly_one(schema: Json, model: type[BaseModel]) -> None:
+    described(schema, model)
+    schema["oneOf"] = [{"required": [name]} for name in AUDIENCES]
+
+
 class To(Part):
     """Whom it is for: exactly one of conversation, conversations, user, aadObjectId and all."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in AUDIENCES]})
+    model_config = ConfigDict(json_schema_extra=_exactly_one)
 
     conversation: Name | None = None
     """A conversation key: ``channelId/conversationId``."""

@@ -16,6 +16,7 @@ from domain.phase import Phase
 from domain.reachability import Reachability
 from state.conversations import Known
 from state.notifications import DeliveryRow, NotificationRecord
+from web.described import described
 
 PAGE_LIMIT = 500
 
@@ -28,7 +29,7 @@ Moment = Annotated[
 
 class View(BaseModel):
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, frozen=True, use_attribute_docstrings=True
+        alias_generator=to_camel, validate_by_name=True, frozen=True, json_schema_extra=described, defer_build=True
     )
 
 
@@ -36,7 +37,7 @@ class Query(BaseModel):
     """Parameters of a list."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+        alias_generator=to_camel, extra="forbid", frozen=True, json_schema_extra=described, hide_input_in_errors=True
     )
 
     limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT)] = 50

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from domain.notification import Json
 from web.activity_shape import malformed
+from web.described import described
 from web.problems import BadField
 
 TEXT_LIMIT = 28 * 1024
@@ -38,7 +39,7 @@ class Part(BaseModel):
         extra="forbid",
         frozen=True,
         alias_generator=to_camel,
-        use_attribute_docstrings=True,
+        json_schema_extra=described,
         hide_input_in_errors=True,
     )
 
