@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -170,15 +171,21 @@ async def _meanwhile(stage: Stage, population: Population, bot: Connection, chan
 
 @asynccontextmanager
 async def _speaking(service: Process, channel: Process, start: int) -> AsyncIterator[list[float]]:
-    """People who speak on and on, each on a connection of their own, until the block ends; their waits in seconds."""
+    """People who speak on and on, each on a connection of their own, until the block ends; their waits in seconds.
+
+    They speak when it is their time, one after the other, and their waits count from then: who spoke a while after the
+    answer would fall into step with those who were answered at the same moment.
+    """
     waits: list[float] = []
+    began = time.monotonic()
 
     async def talk(number: int) -> None:
         async with connected(service.url) as person:
-            await asyncio.sleep(SPEAKING_EVERY * number / SPEAKERS)
-            while True:
-                waits.append(await tell(person, said(start + number, channel.url, text="hello")))
-                await asyncio.sleep(SPEAKING_EVERY)
+            for turn in itertools.count():
+                speaks_at = began + SPEAKING_EVERY * (turn + number / SPEAKERS)
+                await asyncio.sleep(max(0.0, speaks_at - time.monotonic()))
+                await tell(person, said(start + number, channel.url, text="hello"))
+                waits.append(time.monotonic() - speaks_at)
 
     talking = [asyncio.create_task(talk(number)) for number in range(SPEAKERS)]
     try:

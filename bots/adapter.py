@@ -48,9 +48,11 @@ class AsideAdapter(CloudAdapter):
         connector_factory: Any,
     ) -> TurnContext:
         context = LightTurnContext(self, activity)
+        turn = CURRENT_TURN.get()
+        turn.over = context.turn_state.clear  # the SDK's dialogs keep the context in cycles: let it hold nothing more
         context.turn_state.update(
             {
-                TURN_KEY: CURRENT_TURN.get(),
+                TURN_KEY: turn,
                 self.BOT_IDENTITY_KEY: claims_identity,
                 self.BOT_CONNECTOR_CLIENT_KEY: connector_client,
                 self.USER_TOKEN_CLIENT_KEY: user_token_client,

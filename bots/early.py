@@ -67,15 +67,16 @@ class EarlyOutput:
             self._watch = Later(self._after, self._go_on, f"early output {self.turn.conversation}")
 
     async def __aexit__(self, *_: object) -> None:
-        if self._watch is None:
+        watch, self._watch = self._watch, None  # which knows this: a cycle for each turn is what collections are for
+        if watch is None:
             return
-        if not self._watch.begun:
-            self._watch.call_off()
+        if not watch.begun:
+            watch.call_off()
             return
         async with self._sending:  # a send that is under way is waited for: it cannot be called back
             self.turn.send_early = None
-            self._watch.call_off()
-        await self._watch.over()
+            watch.call_off()
+        await watch.over()
 
     async def _go_on(self) -> None:
         frame = outbound_frame(self.turn)

@@ -323,6 +323,7 @@ class Pipeline:
             return await running
         finally:
             CURRENT_TURN.reset(before)
+            turn.over()
 
     async def _finish(
         self,

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
+
+from state.store import AT_ONCE, HURRIED
 
 LONGEST_PAUSE = 0.02
 """Seconds."""
@@ -17,7 +20,7 @@ LONGEST_PAUSE = 0.02
 class Precedence:
     def __init__(self) -> None:
         self._users = 0
-        self._paused: set[asyncio.Future[None]] = set()
+        self._paused: dict[asyncio.Future[None], None] = {}
 
     @property
     def taken(self) -> bool:
@@ -28,13 +31,14 @@ class Precedence:
     def of_user(self) -> Iterator[None]:
         """Around the turn of a user."""
         self._users += 1
+        hurried = HURRIED.set(True)
         try:
             yield
         finally:
+            HURRIED.reset(hurried)
             self._users -= 1
             if not self._users:
-                for pause in self._paused:
-                    _end(pause)
+                self._go_on()
 
     async def give_way(self) -> None:
         """Between the steps of a turn that no user waits for."""
@@ -42,13 +46,23 @@ class Precedence:
             return
         loop = asyncio.get_running_loop()
         pause: asyncio.Future[None] = loop.create_future()
-        self._paused.add(pause)
+        self._paused[pause] = None
         timer = loop.call_later(LONGEST_PAUSE, _end, pause)
         try:
             await pause
         finally:
             timer.cancel()
-            self._paused.discard(pause)
+            self._paused.pop(pause, None)
+
+    def _go_on(self) -> None:
+        """A few at a time: should a user come in meanwhile, the others wait again."""
+        if self._users:
+            return
+        for pause in list(islice(self._paused, AT_ONCE)):
+            del self._paused[pause]
+            _end(pause)
+        if self._paused:
+            asyncio.get_running_loop().call_soon(self._go_on)
 
 
 def _end(pause: asyncio.Future[None]) -> None:

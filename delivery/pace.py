@@ -8,7 +8,7 @@ from __future__ import annotations
 
 LEAST = 4
 """So many always run: a broadcast goes on however much is said."""
-UNHURRIED_LAG = 0.008
+UNHURRIED_LAG = 0.012
 """Seconds. To be later hardly carries more: what is under way already shares its round trips."""
 HURRIED_LAG = 0.002
 """Seconds, while a user waits."""

@@ -105,16 +105,22 @@ class DialogHost:
         memory = DialogStateManager(dialogs)
         await memory.load_all_scopes()
         context.turn_state[DialogStateManager.__name__] = memory
+        try:
+            await self._go_on(dialogs, begin=begin)
+            await memory.save_all_changes()
+        finally:
+            dialogs.services.clear()  # they are the whole turn, and the context is in a cycle with its memory
+
+    async def _go_on(self, dialogs: DialogContext, *, begin: bool) -> None:
         while True:
             try:
                 result = await dialogs.continue_dialog()
                 if result.status == DialogTurnStatus.Empty and begin:
                     await dialogs.begin_dialog(self.root.id)
-                break
+                return
             except Exception as error:
                 if not await self._handled(dialogs, error):
                     raise
-        await memory.save_all_changes()
 
     async def _handled(self, dialogs: DialogContext, error: Exception) -> bool:
         """Whether a dialog on the stack took care of an error (the SDK's ``DialogEvents.error``)."""

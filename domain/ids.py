@@ -18,6 +18,7 @@ DeliveryId = NewType("DeliveryId", str)
 JobId = NewType("JobId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
 
 def conversation_key(channel_id: str, conversation_id: str) -> ConversationKey:
@@ -34,7 +35,8 @@ def channel_of(key: ConversationKey | UserKey) -> str:
 
 def new_id(prefix: str) -> str:
     """A fresh id that sorts by the millisecond in which it was made and carries 80 random bits."""
-    return f"{prefix}_{_base32(time.time_ns() // 1_000_000, 10)}{_base32(int.from_bytes(os.urandom(10), 'big'), 16)}"
+    moment, random = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big")
+    return f"{prefix}_{_base32(moment << 80 | random, 26)}"
 
 
 def derived_id(prefix: str, *parts: str) -> str:
@@ -49,8 +51,5 @@ def delivery_id(notification: NotificationId, index: int) -> DeliveryId:
 
 
 def _base32(number: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    """``length`` digits, an even number; two at a time, for every turn has an id."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)])

@@ -6,6 +6,8 @@ them together on a cluster as well. Lifetimes are in seconds.
 
 from __future__ import annotations
 
+import functools
+
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, UserKey
 
 MINUTE = 60
@@ -49,6 +51,7 @@ PERMANENT = (
 """Patterns of the keys that have no lifetime, each with its reason; every other key expires."""
 
 
+@functools.lru_cache(maxsize=4096)
 def _tag(name: str) -> str:
     """``name`` as a hash tag: braces inside would end it early."""
     return "{" + name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") + "}"

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -42,10 +43,15 @@ from state.wire import Wire
 
 log = logging.getLogger("aside.store")
 
-BATCH = 64
+BATCH = 32
 """Calls in one round trip at most: a longer one would hold up those behind it."""
 ROUND_TRIPS = 4
-"""Round trips under way at once."""
+"""Round trips under way at once; beyond half of them only for calls that somebody waits for."""
+ENOUGH = 24
+"""Calls that leave although a round trip is under way. Fewer wait until it is over, and a moment longer: each round
+trip costs both sides as much as several calls."""
+GATHERING = 0.005
+"""Seconds: that moment, while calls come in all the time."""
 TOGETHER = 50
 """Commands of one call that may run in any order, and leave together: the server does nothing else meanwhile."""
 TRIES = 4
@@ -62,6 +68,13 @@ READ_ERRORS = (RedisError, RedisClusterException, OSError)
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAgainError)
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
+
+AT_ONCE = 8
+"""Calls that are answered before the event loop looks at what else there is."""
+
+HURRIED: ContextVar[bool] = ContextVar("hurried", default=False)
+"""Whether a user waits for what the current task does: its calls leave at once, and before others."""
+
 
 def asked_to_end() -> bool:
     """Whether the current task was cancelled: what it awaited may have swallowed that (``asyncio.wait_for`` before
@@ -111,6 +124,7 @@ class _Lane:
     ) -> None:
         self._send = send
         self._hang_up = hang_up
+        self._hurried: list[_Group] = []
         self._queue: list[_Group] = []
         self._probe: asyncio.Task[None] | None = None
         self.flushes: set[asyncio.Task[None]] = set()
@@ -119,51 +133,71 @@ class _Lane:
 
     def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Group(commands, future))
-        if len(self.flushes) < ROUND_TRIPS:
+        (self._hurried if HURRIED.get() else self._queue).append(_Group(commands, future))
+        if self._worth_another(len(self.flushes)):
             self.flushes.add(asyncio.create_task(self._flush(), name="store-flush"))
         return future
 
+    def _worth_another(self, under_way: int) -> bool:
+        """Whether a round trip is to begin while so many are under way."""
+        if self._hurried:
+            return under_way < ROUND_TRIPS
+        return under_way == 0 or (len(self._queue) >= ENOUGH and under_way < ROUND_TRIPS // 2)
+
     async def _flush(self) -> None:
-        """Leaves ``flushes`` in the step in which it finds nothing more to do: nobody may count on it after that."""
+        """Leaves ``flushes`` in the step in which it finds nothing to do that others of them will not do: nobody may
+        count on it after that."""
         try:
-            await self._empty_queue()
+            while self._hurried or self._queue:
+                await self._carry(self._take())
+                others = len(self.flushes) - 1
+                if self._queue and not self._worth_another(others):
+                    break
+                if self._queue and not self._hurried and len(self._queue) < ENOUGH:
+                    await asyncio.sleep(GATHERING)
         finally:
             this = asyncio.current_task()
             assert this is not None
             self.flushes.discard(this)
 
-    async def _empty_queue(self) -> None:
-        while self._queue:
-            groups = self._take()
-            try:
-                results = await self._round_trip(groups)
-            except Exception as error:
-                if isinstance(error, StoreUnavailable):
-                    self.away = True
-                    groups += self._queue  # they would wait for as long, and find the same
-                    self._queue = []
-                for group in groups:
-                    if not group.future.done():
-                        group.future.set_exception(error)
-                continue
-            start = 0
+    async def _carry(self, groups: list[_Group]) -> None:
+        try:
+            results = await self._round_trip(groups)
+        except Exception as error:
+            if isinstance(error, StoreUnavailable):
+                self.away = True
+                groups += self._take_all()  # they would wait for as long, and find the same
             for group in groups:
-                end = start + len(group.commands)
                 if not group.future.done():
-                    group.future.set_result(results[start:end])
-                start = end
+                    group.future.set_exception(error)
+            return
+        start = 0
+        for number, group in enumerate(groups, 1):
+            end = start + len(group.commands)
+            if not group.future.done():
+                group.future.set_result(results[start:end])
+            start = end
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)  # who has come in meanwhile need not wait until all of these have gone on
 
     def _take(self) -> list[_Group]:
-        """The groups of the next round trip: as many as fit, and at least one."""
+        """The groups of the next round trip: as many as fit, and at least one. Those that somebody waits for leave
+        alone: the server answers nobody until it has done all of a round trip."""
+        waiting = self._hurried or self._queue
         size = count = 0
-        for group in self._queue:
+        for group in waiting:
             if count and size + len(group.commands) > BATCH:
                 break
             size += len(group.commands)
             count += 1
-        groups, self._queue = self._queue[:count], self._queue[count:]
+        groups = waiting[:count]
+        del waiting[:count]
         return groups
+
+    def _take_all(self) -> list[_Group]:
+        waiting = self._hurried + self._queue
+        self._hurried, self._queue = [], []
+        return waiting
 
     async def back(self, parts: tuple[Argument, ...]) -> None:
         """Answers when a server that was away is there again; those who ask at the same time ask once.

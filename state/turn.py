@@ -89,6 +89,10 @@ class Kept:
     activity: Json
 
 
+def _nothing() -> None:
+    """What a turn that no bot ran leaves behind."""
+
+
 @dataclass(slots=True)
 class Turn:
     """One turn of one conversation. ``at`` is the moment it began; everything in it happens then."""
@@ -140,6 +144,8 @@ class Turn:
     """When mail that this turn leaves in the mailbox is to be looked at."""
     last_said: Json | None = None
     """The last message of the bot's own in this turn: a question, if the turn ends with a dialog that waits."""
+    over: Callable[[], None] = _nothing
+    """To be called when the bot is done with it."""
     _provisional: int = 0
 
     async def user_document(self) -> Document | None:

@@ -360,8 +360,9 @@ class Size:
     memory: int = 0
 
     def larger_than(self, before: Size) -> bool:
-        """Numbers may have become longer by a digit."""
-        return (self.keys, self.members) > (before.keys, before.members) or self.memory > 1.02 * before.memory + 64
+        """Numbers may have become longer by a digit, and of a sorted set's towers the server draws the heights: those
+        of 200 members differ by 2 % now and then. What grew would have grown by half and more."""
+        return (self.keys, self.members) > (before.keys, before.members) or self.memory > 1.1 * before.memory + 64
 
 
 @dataclass

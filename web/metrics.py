@@ -26,11 +26,12 @@ class Metrics:
             "aside_request_seconds", "Time to answer an HTTP request", ["method", "route"], registry=self.registry
         )
         self._turns = Counter("aside_turns", "Turns that ended", ["kind", "outcome"], registry=self.registry)
+        self._turns_of = functools.cache(self._turns.labels)
         self._work = Gauge("aside_work_length", "Members of a queue, due or not", ["queue"], registry=self.registry)
 
     def turn_ended(self, kind: str, outcome: str) -> None:
         """``kind``: ``user`` or ``proactive``; ``outcome``: a word of a fixed few."""
-        self._turns.labels(kind, outcome).inc()
+        self._turns_of(kind, outcome).inc()
 
     def work_length(self, queue: str, length: int) -> None:
         self._work.labels(queue).set(length)
