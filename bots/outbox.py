@@ -34,6 +34,7 @@ from domain.sending import (
     before_send,
     next_step,
 )
+from domain.value import value
 from state.conversations import Conversations
 from state.fault_points import reached
 from state.jobs import JobStore
@@ -64,7 +65,7 @@ _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did 
 _TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class CarriedOut:
     """``blocked_for``: seconds for which the head of the outbox has to wait, None if the outbox is empty."""
 

@@ -44,6 +44,7 @@ from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
+from domain.value import value
 from state.activities import activity_from_json, to_json
 from state.fault_points import reached
 from state.mail import Mail
@@ -70,7 +71,7 @@ class Duplicate:
     """The conversation has had this activity; nothing was done."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class _Held:
     """A conversation in this process's hand: the lock's token, and the work to be closed with it."""
 

@@ -12,6 +12,8 @@ from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEve
 from botbuilder.dialogs.dialog_state import DialogState
 from botbuilder.dialogs.memory import DialogStateManager, DialogStateManagerConfiguration
 
+from state.turn import turn_of
+
 log = logging.getLogger("aside.dialogs")
 
 DIALOG_STATE = "DialogState"
@@ -70,9 +72,11 @@ class DialogHost:
 
     async def active(self, context: TurnContext) -> bool:
         """Whether any dialog is on the stack."""
-        return bool((await self._state(context)).dialog_stack)
+        return not _known_to_be_idle(context) and bool((await self._state(context)).dialog_stack)
 
     async def stack(self, context: TurnContext) -> Stack:
+        if _known_to_be_idle(context):
+            return EMPTY
         state = await self._state(context)
         if not state.dialog_stack:
             return EMPTY
@@ -139,6 +143,13 @@ class DialogHost:
             if not idle and (inside or not nested):
                 waiting = True
         return waiting
+
+
+def _known_to_be_idle(context: TurnContext) -> bool:
+    """Whether there is nothing on the stack, known without decoding the state: that of most whom a broadcast finds
+    need not be looked at."""
+    turn = turn_of(context)
+    return turn.idle and not turn.state.loaded
 
 
 def _innermost(dialogs: DialogContext) -> DialogContext:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from domain.clock import from_ms, to_ms
 from domain.ids import DeliveryId, JobId, NotificationId, delivery_id
 from domain.notification import Content, Guarantee, Json, Mode, Notification
+from domain.value import value
 
 
 class Status(StrEnum):
@@ -63,7 +64,7 @@ class Failure(StrEnum):
     """Too much waited for this conversation already."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Delivery:
     """What lies in a mailbox or an inbox. ``content`` is inline for what belongs to this conversation
     alone (a job's answer); for a notification it stays in the notification's record until shown."""
@@ -146,7 +147,7 @@ def deliver_to(notification: Notification, index: int, now: datetime) -> Deliver
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class StatusReport:
     """A change of a delivery's status, as it is recorded for the sender."""
 

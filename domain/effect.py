@@ -14,6 +14,7 @@ from domain.delivery import Delivery, StatusReport
 from domain.ids import ConversationKey, JobId
 from domain.job import JobRequest
 from domain.notification import Json, Notification
+from domain.value import value
 
 
 class Operation(StrEnum):
@@ -22,7 +23,7 @@ class Operation(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Send:
     """An activity for the channel, as JSON of the activity schema.
 
@@ -73,7 +74,7 @@ class Notify:
     notification: Notification
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Report:
     """A delivery's change of status, to be recorded."""
 

@@ -10,6 +10,7 @@ from typing import assert_never
 from domain.delivery import Failure
 from domain.effect import Operation, Send
 from domain.notification import Guarantee
+from domain.value import value
 
 TRIES = 8
 """Attempts of a send before it is given up: with the pauses below, over about two minutes."""
@@ -43,7 +44,7 @@ class Answer(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class ChannelAnswer:
     answer: Answer
     activity_id: str | None = None

@@ -63,17 +63,18 @@ return 1
 """
 )
 
-# KEYS notification deliveries | index, status, details, final statuses... -> 1 recorded | 0 it had ended already.
+# KEYS notification deliveries | index, status, details -> 1 recorded | 0 it had ended already.
 # That what was delivered may have been repeated is recorded then, too: whoever delivered it died before it was off
 # the outbox.
 _REPORT = Script(
     _COUNT
+    + f"local final = {{{', '.join(f'{status.value} = true' for status in Status if status.final)}}}"
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
 local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
 local again = before == ARGV[2] and string.find(ARGV[3], '"mayBeRepeated":true', 1, true)
-for i = 4, #ARGV do if before == ARGV[i] and not again then return 0 end end
+if final[before] and not again then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. '\\n' .. conversation)
 if before ~= ARGV[2] then count(before, -1); count(ARGV[2], 1) end
 return 1
@@ -111,9 +112,6 @@ redis.call('HSET', KEYS[1], 'served', ARGV[2], 'after', ARGV[3])
 return 1
 """
 )
-
-_FINAL = tuple(status.value for status in Status if status.final)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Everyone:
@@ -318,7 +316,7 @@ class Notifications:
         return scripted(
             _REPORT,
             [keys.notification(report.notification), keys.deliveries(report.notification)],
-            [report.index, report.status.value, orjson.dumps(details), *_FINAL],
+            [report.index, report.status.value, orjson.dumps(details)],
         )
 
     async def reopen(self, nid: NotificationId, index: int) -> None:

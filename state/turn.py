@@ -46,6 +46,8 @@ class Document:
         self.raw = raw
         """As it is stored; None for what never was."""
         self.unreadable = False
+        self.loaded = False
+        """Whether anybody has asked for what is in it."""
         self._state = b"{}"
         self._pending: dict[str, Any] | None = None
         if raw is not None:
@@ -59,6 +61,7 @@ class Document:
 
     def load(self) -> dict[str, Any]:
         """A fresh copy of the state. Raises :class:`UndecodableState`, and is ``unreadable`` from then on."""
+        self.loaded = True
         try:
             state = self.codec.decode(self._state)
             if not isinstance(state, dict):
@@ -122,6 +125,8 @@ class Turn:
     jobs_started: int
     reachable: bool
     """False while the channel's last word was that the conversation cannot be reached."""
+    idle: bool = False
+    """Whether no dialog was active when the last turn committed."""
     activity_id: str | None = None
     effects: list[Effect] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)

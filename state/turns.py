@@ -23,6 +23,7 @@ from domain.effect import Effect, effect_from_json, effect_to_json
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
+from domain.value import value
 from state import keys
 from state.codec import Codec
 from state.doubts import left_in_doubt, marked, with_doubts
@@ -46,7 +47,7 @@ _BEGIN = Script(
     _NOW
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt', 'confirm', 'early')
+  'reach', 'doubt', 'confirm', 'early', 'dialogs')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
@@ -58,7 +59,7 @@ if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 the
 end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
-  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[11]}
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[13], h[11]}
 """
 )
 
@@ -188,7 +189,7 @@ class AlreadyProcessed:
     """The conversation has had this activity."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Entry:
     """An effect in the outbox, under an id that is unique in its conversation."""
 
@@ -204,7 +205,7 @@ class Entry:
         return cls(id=entry_id.decode(), effect=effect_from_json(orjson.loads(body)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Begun:
     """The turn, and what an earlier one left to be carried out first."""
 
@@ -223,7 +224,7 @@ class UserStateChanged:
     """Another conversation of the same user committed in between; run the turn again on what it wrote."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Left:
     """What a commit or an acknowledgement leaves behind."""
 
@@ -299,7 +300,9 @@ class Turns:
         activity_id: str | None,
         claim: Claim | None,
     ) -> Begun:
-        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt, early = answer
+        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt, early, dialogs = (
+            answer
+        )
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         spoke_early, doubted = marked(early.decode()) if early else ("", set[str]())
         turn = Turn(
@@ -320,6 +323,7 @@ class Turns:
             last_spoke=from_ms(int(spoke)) if spoke else None,
             jobs_started=int(jobs),
             reachable=reach in (None, b"active"),
+            idle=dialogs == b"[]",
             activity_id=activity_id,
             spoke_early=bool(spoke_early),
             doubted=doubted,

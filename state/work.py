@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
+from domain.value import value
 from state import keys
 from state.scripts import Command, Script, scripted
 from state.store import BLOCK_SECONDS, READ_ERRORS, Store, asked_to_end
@@ -99,7 +99,7 @@ return ticket
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Claim:
     """A member that is in this process's hand until its lease ends."""
 

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
 from state.scripts import Command, Script, scripted
-from state.store import BATCH, ROUND_TRIPS, Store
+from state.store import BATCH, ENOUGH, HURRIED, ROUND_TRIPS, Store
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
@@ -32,10 +32,10 @@ async def warmed(store: Store, *scripts: Script) -> Store:
 
 
 async def test_calls_of_one_moment_share_a_round_trip(store: Store) -> None:
-    """Fifty coroutines that call at once wait for one answer of the server, and each gets its own."""
+    """All coroutines that call at once wait for one answer of the server, and each gets its own."""
     await warmed(store)
-    answers = await asyncio.gather(*(store.run("ECHO", f"{number}") for number in range(50)))
-    assert answers == [b"%d" % number for number in range(50)]
+    answers = await asyncio.gather(*(store.run("ECHO", f"{number}") for number in range(BATCH)))
+    assert answers == [b"%d" % number for number in range(BATCH)]
     assert store.round_trips == 1
 
 
@@ -234,28 +234,72 @@ async def test_a_connection_that_breaks_under_a_call_is_not_noticed_either(real:
     await other.close()
 
 
-async def test_few_round_trips_are_under_way_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the store is slow, calls wait and leave together; they do not take a connection each."""
-    await warmed(store)
-    answer = asyncio.Event()
-    sizes: list[int] = []
-    send = store._send
+class Slow:
+    """A store that answers when it is told to."""
 
-    async def slowly(commands: list[Any]) -> list[Any]:
-        sizes.append(len(commands))
-        await answer.wait()
-        return await send(commands)
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = store
+        self.answers = asyncio.Event()
+        self.sizes: list[int] = []
+        """How many calls each round trip carried."""
+        self.calls: list[asyncio.Task[Any]] = []
+        self._send = store._send
+        monkeypatch.setattr(store, "_send", self._slowly)
 
-    monkeypatch.setattr(store, "_send", slowly)
-    calls = []
-    for number in range(30):
-        calls.append(asyncio.create_task(store.run("ECHO", f"{number}")))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert sizes == [1] * ROUND_TRIPS
-    answer.set()
-    assert await asyncio.gather(*calls) == [b"%d" % number for number in range(30)]
-    assert sizes == [*[1] * ROUND_TRIPS, 30 - ROUND_TRIPS]
+    async def _slowly(self, commands: list[Any]) -> list[Any]:
+        self.sizes.append(len(commands))
+        await self.answers.wait()
+        return await self._send(commands)
+
+    async def calls_come(self, many: int, *, hurried: bool = False) -> None:
+        """One after the other, each once those before it are on their way."""
+
+        async def call(number: int) -> Any:
+            HURRIED.set(hurried)
+            return await self.store.run("ECHO", f"{number}")
+
+        for _ in range(many):
+            self.calls.append(asyncio.create_task(call(len(self.calls))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def all_answered(self) -> None:
+        self.answers.set()
+        assert await asyncio.gather(*self.calls) == [b"%d" % number for number in range(len(self.calls))]
+
+
+@pytest.fixture
+async def slow(store: Store, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return Slow(await warmed(store), monkeypatch)
+
+
+async def test_calls_wait_for_the_round_trip_that_is_under_way(slow: Slow) -> None:
+    """And leave together when it is over, in the order in which they came."""
+    await slow.calls_come(1 + ENOUGH - 1)
+    assert slow.sizes == [1]
+    await slow.all_answered()
+    assert slow.sizes == [1, ENOUGH - 1]
+
+
+async def test_many_calls_do_not_wait_for_a_slow_store(slow: Slow) -> None:
+    """They leave together as soon as they are enough; but few round trips are under way at once."""
+    await slow.calls_come(1 + 3 * ENOUGH)
+    assert slow.sizes == [1, ENOUGH]
+    assert len(slow.sizes) == ROUND_TRIPS // 2
+    await slow.all_answered()
+    assert slow.sizes[:2] == [1, ENOUGH]
+    assert sum(slow.sizes) == 1 + 3 * ENOUGH
+    assert len(slow.sizes) <= 5
+
+
+async def test_calls_that_a_user_waits_for_leave_at_once(slow: Slow) -> None:
+    """Whatever else is under way or waits, and without it; of these, too, few are under way at once."""
+    await slow.calls_come(ENOUGH)
+    await slow.calls_come(5, hurried=True)
+    assert slow.sizes == [1] * ROUND_TRIPS
+    await slow.all_answered()
+    assert slow.sizes[ROUND_TRIPS] == 5 - (ROUND_TRIPS - 1)
+    assert sum(slow.sizes) == ENOUGH + 5
 
 
 async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -490,7 +490,7 @@ async def test_a_send_that_waits_keeps_its_place_and_its_count(bench: Bench) -> 
     say(turn, "one", "two")
     one, two = await bench.commit(turn)
     assert isinstance(one.effect, Send)
-    again = Entry(id=one.id, effect=Send(**{**vars(one.effect), "attempts": 1, "doubtful": True}))
+    again = Entry(id=one.id, effect=replace(one.effect, attempts=1, doubtful=True))
     await bench.acknowledge("t1", [], rewritten=again, blocked_for=50)
     for token in ("t2", "t3"):
         begun = await bench.begin(token)

@@ -19,7 +19,7 @@ async def ann(start_service: ServiceFactory, http: aiohttp.ClientSession, channe
     service = await start_service()
     person = Person(http, url_of(service), channel)
     await person.says("hello")
-    await service.store.run("HSET", keys.conversation(person.key), "state", FOREIGN)  # type: ignore[arg-type]
+    await service.store.run("HSET", keys.conversation(person.key), "state", FOREIGN, "dialogs", b'["cart"]')  # type: ignore[arg-type]
     person.store = service.store  # type: ignore[attr-defined]
     return person
 
@@ -45,3 +45,14 @@ async def test_a_notification_waits_until_the_state_can_be_read(
     await ann.says("hello?")
     await sender.becomes(notification, "delivered")
     await ann.sees(lambda texts: "patience" in texts)
+
+
+async def test_a_notification_need_not_wait_where_nothing_is_going_on(ann: Person, http: aiohttp.ClientSession) -> None:
+    """No dialog was active when the last turn ended: there is nothing to be read, and the state is left as it is."""
+    store, sender = ann.store, Sender(http, ann.bot_url)  # type: ignore[attr-defined]
+    await store.run("HSET", keys.conversation(ann.key), "dialogs", b"[]")  # type: ignore[arg-type]
+    notification = await sender.notifies(ann, "at once", mode="resume")
+    await ann.sees(lambda texts: "at once" in texts)
+    await sender.becomes(notification, "delivered")
+    kept = await store.run("HGET", keys.conversation(ann.key), "state")  # type: ignore[arg-type]
+    assert kept.endswith(FOREIGN.rpartition(b"\n")[2])
