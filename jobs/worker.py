@@ -23,6 +23,7 @@ from jobs.attempt import Attempt, Done, Failed, Stop
 from jobs.registry import JobSpec, Registry
 from state.fault_points import reached
 from state.jobs import Busy, Hold, JobStore, Started, parse_work_member
+from state.store import asked_to_end
 from state.work import Claim, Work
 
 log = logging.getLogger("aside.jobs")
@@ -133,7 +134,7 @@ class Worker:
         self._stopped.set()
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not asked_to_end():
             try:
                 await step()
             except StoreUnavailable:  # said so itself

@@ -555,3 +555,20 @@ async def test_a_mistake_does_not_end_the_worker(bench: Bench, monkeypatch: pyte
     bench.worker()
     await bench.submit("echo", text="hello")
     await bench.reached(JobStatus.DONE)
+
+
+async def test_a_worker_ends_though_a_read_swallows_its_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``asyncio.wait_for`` before Python 3.12 does, where what it waits for is done at that moment: whoever then asks
+    again without a pause would hold up everything else for ever."""
+    read = asyncio.Event()
+
+    async def swallowing(*_: Any, **__: Any) -> None:
+        read.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(bench.store.redis, "blpop", swallowing)
+    worker = bench.worker()
+    await asyncio.wait_for(read.wait(), 5)
+    await worker.drain(0)
+    await asyncio.wait_for(bench.running[0], 5)
