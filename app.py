@@ -395,7 +395,6 @@ async def _run(settings: Settings, role: str) -> None:
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
     async with Service(settings, role=role) as service:
-        gc.collect()
         gc.freeze()  # what start-up made stays; collections need not look at it again
         gc.set_threshold(*COLLECT_AFTER)
         where = f"http://{settings.host}:{service.port}" if role != "worker" else "jobs only"

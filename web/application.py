@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -44,11 +45,17 @@ class WebApplication:
 
 
 class _Description:
+    """The description of all routes, its own among them. It is made when somebody first asks for it, in a thread:
+    that takes a third of a second."""
+
     def __init__(self) -> None:
-        self.document: dict[str, object] = {}
+        self.routes: list[Route] = []
+        self._making: asyncio.Task[dict[str, object]] | None = None
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        return json_answer(self.document)
+        if self._making is None:
+            self._making = asyncio.create_task(asyncio.to_thread(describe, self.routes), name="describe")
+        return json_answer(await asyncio.shield(self._making))
 
 
 def create_application(services: WebServices) -> WebApplication:
@@ -65,7 +72,7 @@ def create_application(services: WebServices) -> WebApplication:
         *_dead_letter_routes(services),
         *_operation_routes(services, messages, description),
     ]
-    description.document = describe(routes)
+    description.routes = routes
     for route in routes:
         handler = route.handler
         if route.scope is not None:

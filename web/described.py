@@ -7,6 +7,7 @@ every start, which takes as long as the rest of the models. Here it happens when
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from itertools import pairwise
@@ -24,6 +25,7 @@ def described(schema: dict[str, Any], model: type[BaseModel]) -> None:
             properties[field.alias or name]["description"] = texts[name]
 
 
+@functools.cache
 def _below_fields(cls: type) -> dict[str, str]:
     if not issubclass(cls, BaseModel) or cls is BaseModel:
         return {}

@@ -28,9 +28,7 @@ Moment = Annotated[
 
 
 class View(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, frozen=True, json_schema_extra=described, defer_build=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, json_schema_extra=described)
 
 
 class Query(BaseModel):
