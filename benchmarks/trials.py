@@ -16,16 +16,19 @@ from benchmarks.yardsticks import reset
 
 TURNS = 2000
 TRIALS: dict[str, str] = {
-    "half the calls in a round trip (32)": "state.store:BATCH=32",
-    "twice the calls in a round trip (128)": "state.store:BATCH=128",
-    "one round trip at once": "state.store:ROUND_TRIPS=1",
-    "four round trips at once": "state.store:ROUND_TRIPS=4",
+    "twice the calls in a round trip (64)": "state.store:BATCH=64",
+    "a round trip for whatever there is, at once": "state.store:ENOUGH=1",
+    "no moment for calls to gather": "state.store:GATHERING=0",
+    "a longer moment for calls to gather (10 ms)": "state.store:GATHERING=0.01",
+    "one round trip at once, two for users": "state.store:ROUND_TRIPS=2",
+    "four round trips at once, eight for users": "state.store:ROUND_TRIPS=8",
+    "twice the lag before fewer run at once": "delivery.pace:UNHURRIED_LAG=0.024",
     "half the proactive turns at once (100)": "app:DELIVERY_CONCURRENCY=100",
     "twice the proactive turns at once (400)": "app:DELIVERY_CONCURRENCY=400",
     "a fifth of a page of the fan-out (100)": "state.notifications:PAGE=100",
     "twice a page of the fan-out (1,000)": "state.notifications:PAGE=1000",
     "garbage collected as often as Python does": "app:COLLECT_AFTER=(700,10,10)",
-    "garbage collected ten times as rarely as now": "app:COLLECT_AFTER=(200000,20,50)",
+    "garbage collected ten times as rarely as now": "app:COLLECT_AFTER=(100000,20,50)",
     "the standard event loop": "uvloop",
 }
 

@@ -7,13 +7,14 @@ made smaller for the test, and prints what is left of them (some minutes).
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import re
 import resource
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MethodType
@@ -488,3 +489,25 @@ async def test_a_long_conversation_leaves_no_growth(life: Life) -> None:
     assert after.keys() == before.keys()
     assert {kind for kind, size in after.items() if size.larger_than(before[kind])} == SENDERS_RECORDS
     assert members - members_before < 10
+
+
+@pytest.mark.skipif(bool(TURNS), reason="long lives only")
+async def test_turns_leave_little_to_the_garbage_collector(life: Life) -> None:
+    """A delivery leaves nothing behind in cycles, and a user's turn only what the SDK's dialog contexts are: while the
+    collector looks through what a few hundred turns under way are made of, everybody waits."""
+
+    async def left_by(turn: Callable[[], Awaitable[None]]) -> float:
+        await turn()
+        await until(life.is_quiet)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await turn()
+            await until(life.is_quiet)
+            return gc.collect() / 20
+        finally:
+            gc.enable()
+
+    assert await left_by(lambda: life.is_notified(Mode.INTERJECT)) < 5
+    assert await left_by(lambda: life.says("hi")) < 40

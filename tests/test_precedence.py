@@ -8,6 +8,7 @@ import pytest
 
 from bots import precedence
 from bots.precedence import Precedence
+from state.store import AT_ONCE
 from tests.waiting import until
 
 
@@ -60,3 +61,20 @@ async def test_a_turn_that_is_cancelled_while_it_pauses_is_forgotten() -> None:
         turn.cancel()
         await asyncio.gather(turn, return_exceptions=True)
         assert not one._paused
+
+
+async def test_those_that_paused_go_on_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who comes in meanwhile finds the others waiting again, and not all of them at work."""
+    one, done = Precedence(), list[int]()
+    monkeypatch.setattr(precedence, "LONGEST_PAUSE", 3600.0)
+    with one.of_user():
+        turns = [asyncio.create_task(steps(one, done)) for _ in range(5 * AT_ONCE)]
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with one.of_user():
+        for _ in range(3):
+            await asyncio.sleep(0)
+        went_on = done.count(0)
+        assert AT_ONCE <= went_on <= 2 * AT_ONCE
+    await asyncio.gather(*turns)
+    assert done.count(2) == 5 * AT_ONCE
