@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import aiohttp
 import orjson
+from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from bots.tokens import Tokens, TokenUnavailable
@@ -30,6 +31,7 @@ log = logging.getLogger("aside.channel")
 CONNECTIONS = 256
 SEND_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 """Seconds after which a send counts as doubtful."""
+JSON = "application/json; charset=utf-8"
 USER_AGENT = "Microsoft-BotFramework/3.1 (Aside)"
 DETAIL = 300
 """Characters of a channel's error that are kept for the operator."""
@@ -104,14 +106,15 @@ class HttpChannel:
         return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=activity_id)
 
     async def _request(self, send: Send, activity_id: str | None, authorization: str | None) -> ChannelAnswer:
-        headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": USER_AGENT}
+        headers = {"User-Agent": USER_AGENT}
         if authorization is not None:
             headers["Authorization"] = authorization
         try:
             method, address, body = _http(send, activity_id)
             url = URL(address, encoded=True)  # it is: yarl need not look at it again
+            data = None if body is None else BytesPayload(body, content_type=JSON)
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
+                method, url, data=data, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
             ) as response:
                 answer = _answer(response.status, response.headers, await _body(response))
                 if answer.answer is Answer.MISSING and send.operation is not Operation.SEND:

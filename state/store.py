@@ -124,6 +124,7 @@ class _Lane:
     ) -> None:
         self._send = send
         self._hang_up = hang_up
+        self._loop = asyncio.get_running_loop()  # to ask for it at every call is a system call each time
         self._hurried: list[_Group] = []
         self._queue: list[_Group] = []
         self._probe: asyncio.Task[None] | None = None
@@ -132,10 +133,10 @@ class _Lane:
         """Whether the last round trip failed."""
 
     def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
         (self._hurried if HURRIED.get() else self._queue).append(_Group(commands, future))
         if self._worth_another(len(self.flushes)):
-            self.flushes.add(asyncio.create_task(self._flush(), name="store-flush"))
+            self.flushes.add(self._loop.create_task(self._flush(), name="store-flush"))
         return future
 
     def _worth_another(self, under_way: int) -> bool:
