@@ -69,6 +69,8 @@ _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAga
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
+OVERTAKES = 4
+"""Round trips for users before there is one for what else waits: leases are renewed there, and broadcasts accepted."""
 AT_ONCE = 8
 """Calls that are answered before the event loop looks at what else there is."""
 
@@ -127,6 +129,8 @@ class _Lane:
         self._loop = asyncio.get_running_loop()  # to ask for it at every call is a system call each time
         self._hurried: list[_Group] = []
         self._queue: list[_Group] = []
+        self._overtaken = 0
+        """Round trips that left before what waits in ``_queue``."""
         self._probe: asyncio.Task[None] | None = None
         self.flushes: set[asyncio.Task[None]] = set()
         self.away = False
@@ -182,9 +186,11 @@ class _Lane:
                 await asyncio.sleep(0)  # who has come in meanwhile need not wait until all of these have gone on
 
     def _take(self) -> list[_Group]:
-        """The groups of the next round trip: as many as fit, and at least one. Those that somebody waits for leave
-        alone: the server answers nobody until it has done all of a round trip."""
-        waiting = self._hurried or self._queue
+        """The groups of the next round trip: as many as fit, and at least one. Those that a user waits for leave alone:
+        the server answers nobody until it has done all of a round trip. Every few times it is the others' turn."""
+        hurried = bool(self._hurried) and (not self._queue or self._overtaken < OVERTAKES)
+        self._overtaken = self._overtaken + 1 if hurried and self._queue else 0
+        waiting = self._hurried if hurried else self._queue
         size = count = 0
         for group in waiting:
             if count and size + len(group.commands) > BATCH:

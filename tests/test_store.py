@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
 from state.scripts import Command, Script, scripted
-from state.store import BATCH, ENOUGH, HURRIED, ROUND_TRIPS, Store
+from state.store import BATCH, ENOUGH, HURRIED, OVERTAKES, ROUND_TRIPS, Store
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
@@ -242,12 +242,15 @@ class Slow:
         self.answers = asyncio.Event()
         self.sizes: list[int] = []
         """How many calls each round trip carried."""
+        self.carried: list[int] = []
+        """The calls in the order in which they left."""
         self.calls: list[asyncio.Task[Any]] = []
         self._send = store._send
         monkeypatch.setattr(store, "_send", self._slowly)
 
     async def _slowly(self, commands: list[Any]) -> list[Any]:
         self.sizes.append(len(commands))
+        self.carried += [int(number) for _, number in commands]
         await self.answers.wait()
         return await self._send(commands)
 
@@ -300,6 +303,17 @@ async def test_calls_that_a_user_waits_for_leave_at_once(slow: Slow) -> None:
     await slow.all_answered()
     assert slow.sizes[ROUND_TRIPS] == 5 - (ROUND_TRIPS - 1)
     assert sum(slow.sizes) == ENOUGH + 5
+
+
+async def test_users_do_not_keep_other_calls_waiting_for_ever(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come, one that nobody waits for leaves after a few of their round trips."""
+    monkeypatch.setattr("state.store.BATCH", 1)
+    await slow.calls_come(2)
+    await slow.calls_come(50, hurried=True)
+    assert 1 not in slow.carried
+    await slow.all_answered()
+    assert slow.carried.index(1) <= ROUND_TRIPS + OVERTAKES
+
 
 
 async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(
