@@ -13,7 +13,7 @@ from itertools import islice
 
 from state.store import AT_ONCE, HURRIED
 
-LONGEST_PAUSE = 0.02
+LONGEST_PAUSE = 0.08
 """Seconds."""
 
 

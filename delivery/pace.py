@@ -10,7 +10,7 @@ LEAST = 4
 """So many always run: a broadcast goes on however much is said."""
 UNHURRIED_LAG = 0.012
 """Seconds. To be later hardly carries more: what is under way already shares its round trips."""
-HURRIED_LAG = 0.002
+HURRIED_LAG = 0.001
 """Seconds, while a user waits."""
 _UP = 2.0
 """More at each look: what they do to the loop shows only when the store has answered them."""
