@@ -8,7 +8,7 @@ without redis-py's pipelines, which spend more time on a command than the server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import hiredis
@@ -36,9 +36,7 @@ class PooledWire:
 
     def __init__(self, redis: Redis) -> None:
         self._pool = redis.connection_pool
-        self._callbacks = redis.response_callbacks
-        self._read_as: dict[str, Callable[[Any], Any] | None] = {}
-        """By name of the command, as it was asked for: looking into the client's own takes longer than reading."""
+        self._read_as = dict(redis.response_callbacks)  # which itself asks about upper and lower case each time
         self._idle: list[AbstractConnection] = []
 
     async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
@@ -71,9 +69,7 @@ class PooledWire:
             answer = await connection.read_response()
         except ResponseError as error:
             return error
-        if name not in self._read_as:
-            self._read_as[name] = self._callbacks.get(name)
-        read_as = self._read_as[name]
+        read_as = self._read_as.get(name)
         return answer if read_as is None else read_as(answer)
 
     async def hang_up(self) -> None:

@@ -218,7 +218,11 @@ class TestTurnsThatArePromised:
         for gate in ("more", "end"):
             gates[gate].set()
         await ann.hears("one", "two", "three", "four", "quick")
-        assert (await ann.posts(quick))[0] in (200, 202)  # it takes so long on a busy machine
+
+        async def is_over() -> bool:
+            return (await ann.posts(quick))[0] == 200
+
+        await until(is_over)  # until then it may be answered 202 on a busy machine
         assert ann.news() == []
 
 
@@ -363,7 +367,7 @@ class Size:
     def larger_than(self, before: Size) -> bool:
         """Numbers may have become longer by a digit, and of a sorted set's towers the server draws the heights: those
         of 200 members differ by 2 % now and then. What grew would have grown by half and more."""
-        return (self.keys, self.members) > (before.keys, before.members) or self.memory > 1.1 * before.memory + 64
+        return (self.keys, self.members) > (before.keys, before.members) or self.memory > 1.05 * before.memory + 64
 
 
 @dataclass

@@ -315,7 +315,6 @@ async def test_users_do_not_keep_other_calls_waiting_for_ever(slow: Slow, monkey
     assert slow.carried.index(1) <= ROUND_TRIPS + OVERTAKES
 
 
-
 async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
