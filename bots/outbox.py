@@ -60,6 +60,9 @@ _UNREACHABLE = {
 }
 
 
+_RECORDS = (Report, Index)
+"""What leaves with the acknowledgement. All else takes a while, in which the answer to a send would be lost."""
+
 _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
 _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
 _TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
@@ -151,7 +154,7 @@ class Outbox:
                 return await self._postpone(run, entry.id, effect, step, answer, release=release, closing=closing)
             await self._settle(run, effect, step, answer)
             run.done.append(entry.id)
-            if any(isinstance(later.effect, Send) for later in entries[position + 1 :]):
+            if not all(isinstance(later.effect, _RECORDS) for later in entries[position + 1 :]):
                 await self._acknowledge(run, release=False)
                 reached("acknowledged")
         left = await self._acknowledge(run, release=release, closing=closing, blocked_for=blocked_for)
@@ -191,14 +194,13 @@ class Outbox:
                 assert_never(step)
         now = self._clock()
         tried = not isinstance(step, Expired) and not (isinstance(step, TryAgain) and step.reserved)
-        repeatable = effect.doubtful and effect.operation is Operation.SEND
         return [
             report(
                 *(delivery, status, now),
                 reason=reason,
                 activity_id=sent_id,
                 attempts=effect.attempts + int(tried),
-                may_be_repeated=repeatable and status is not Status.UNKNOWN,
+                may_be_repeated=_repeats(effect) and status is not Status.UNKNOWN,
             )
             for delivery in effect.shows
         ]
@@ -214,6 +216,8 @@ class Outbox:
         if isinstance(step, Accepted):
             if effect.operation is Operation.SEND and step.activity_id:
                 run.sent.append((effect.provisional, step.activity_id))
+            if _repeats(effect):
+                log.info("what was sent may have been sent before", extra={"action": "send_may_be_repeated", **ids})
         elif isinstance(step, GiveUp):
             log.warning(
                 "a send was given up: %s (%s)", step.reason, answer.detail, extra={"action": "send_given_up", **ids}
@@ -297,6 +301,7 @@ class Outbox:
                 run.commands += recording(run.key, status)
             case Submit(job=request):
                 await self._jobs.submit(run.key, request)
+                reached("job_submitted")
             case Cancel(job=job_id):
                 await self._jobs.cancel(run.key, job_id)
             case Notify(notification=notification):
@@ -305,6 +310,11 @@ class Outbox:
                 run.commands += self._conversations.indexing(effect)
             case _:
                 assert_never(effect)
+
+
+def _repeats(effect: Send) -> bool:
+    """Whether it may have been shown before, so that it is shown again."""
+    return effect.doubtful and effect.operation is Operation.SEND
 
 
 async def _insist(call: Callable[[], Awaitable[T]]) -> T:

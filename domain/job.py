@@ -68,3 +68,5 @@ class Job:
     finished_at: datetime | None = None
     answer: str | None = None
     """Status of the delivery that carries the answer, once there is one."""
+    answer_may_be_repeated: bool = False
+    """Whether it may have been shown more than once: a process died, or a channel's answer left it open."""

@@ -15,14 +15,13 @@ Point = Literal[
     # a turn
     "before_lock",
     "loaded",
-    "before_early_send",
-    "early_answered",
     "before_commit",
     "committed",
     # output before the commit
     "before_early_send",
     "early_answered",
     # carrying out
+    "job_submitted",
     "before_send",
     "answered",
     "before_acknowledgement",

@@ -139,7 +139,13 @@ return h[1] or ''
 """
 )
 
-# KEYS job | status
+# KEYS job | status, 1 if the answer may have been shown before
 REPORT = Script(
-    "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'answer', ARGV[1]) end return 1"
+    """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('HSET', KEYS[1], 'answer', ARGV[1])
+  if ARGV[2] == '1' then redis.call('HSET', KEYS[1], 'repeated', 1) end
+end
+return 1
+"""
 )

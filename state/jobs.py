@@ -176,14 +176,12 @@ class JobStore:
         status = await self._store.call(scripts.CANCEL, [keys.job(conversation, job_id)], [self._now(), keys.JOB_TTL])
         return JobStatus(status.decode()) if status else None
 
-    async def report_answer(self, conversation: ConversationKey, job_id: JobId, status: Status | str) -> None:
-        """Record where the delivery of the answer stands."""
-        await self._store.sequence(self.reporting_answer(conversation, job_id, status))
-
     @staticmethod
-    def reporting_answer(conversation: ConversationKey, job_id: JobId, status: Status | str) -> Command:
-        """The command of :meth:`report_answer`, to leave together with others."""
-        return scripted(scripts.REPORT, [keys.job(conversation, job_id)], [str(status)])
+    def reporting_answer(
+        conversation: ConversationKey, job_id: JobId, status: Status, *, may_be_repeated: bool = False
+    ) -> Command:
+        """The command that records where the delivery of the answer stands, to leave together with others."""
+        return scripted(scripts.REPORT, [keys.job(conversation, job_id)], [status.value, int(may_be_repeated)])
 
     async def get(self, conversation: ConversationKey, job_id: JobId) -> Job | None:
         (job,) = await self._read([(conversation, job_id)])
@@ -284,4 +282,5 @@ def _job(conversation: ConversationKey, fields: dict[bytes, bytes]) -> Job:
         started_at=moments.get("started"),
         finished_at=moments.get("finished"),
         answer=text.get("answer"),
+        answer_may_be_repeated="repeated" in text,
     )

@@ -21,7 +21,8 @@ def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]
     if report.notification is not None:
         commands.append(Notifications.reporting(report))
     if report.job is not None:
-        commands.append(JobStore.reporting_answer(key, report.job, report.status.value))
+        repeated = report.may_be_repeated
+        commands.append(JobStore.reporting_answer(key, report.job, report.status, may_be_repeated=repeated))
     if report.status is Status.FAILED:
         commands += DeadLetters.recording(key, report, history)
     return commands

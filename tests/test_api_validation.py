@@ -1067,6 +1067,7 @@ async def test_jobs_are_listed_and_told(site: Site) -> None:
         "startedAt": None,
         "finishedAt": None,
         "answer": None,
+        "answerMayBeRepeated": False,
     }
     await problem(await site.http.get("/api/jobs/job_none"), 404, "not-found")
 

@@ -313,9 +313,17 @@ async def test_recent_jobs_are_paged_newest_first(bench: Bench) -> None:
 async def test_the_fate_of_the_answer_is_recorded(bench: Bench) -> None:
     """On the job if it is still known; a job that is gone is not half made again."""
     await bench.jobs.submit(K, request())
-    await bench.jobs.report_answer(K, JobId("j1"), Status.DELIVERED)
-    assert (await bench.job()).answer == "delivered"
-    await bench.jobs.report_answer(K, JobId("gone"), Status.DELIVERED)
+
+    async def report(job_id: str, status: Status, *, may_be_repeated: bool = False) -> tuple[str | None, bool]:
+        command = bench.jobs.reporting_answer(K, JobId(job_id), status, may_be_repeated=may_be_repeated)
+        await bench.store.sequence(command)
+        job = await bench.jobs.get(K, JobId(job_id))
+        return (job.answer, job.answer_may_be_repeated) if job else (None, False)
+
+    assert await report("j1", Status.DELIVERED) == ("delivered", False)
+    assert await report("j1", Status.PENDING, may_be_repeated=True) == ("pending", True)
+    assert await report("j1", Status.DELIVERED) == ("delivered", True)
+    await report("gone", Status.DELIVERED)
     assert await bench.jobs.get(K, JobId("gone")) is None
     assert not await bench.store.run("EXISTS", keys.job(K, JobId("gone")))
 

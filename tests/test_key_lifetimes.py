@@ -126,7 +126,8 @@ class Life:
         await self.jobs.finish(K, JobId("failed"), fences["failed"], JobStatus.FAILED, error="e")
         await self.jobs.retry(K, JobId("again"), fences["again"], "e")
         await self.jobs.cancel(K, JobId("cancelled"))
-        await self.jobs.report_answer(K, JobId("done"), Status.DELIVERED)
+        reported = (self.jobs.reporting_answer(K, JobId(name), Status.DELIVERED) for name in ("done", "gone"))
+        await self.store.sequence(*reported)
 
     async def a_chat(self) -> None:
         await self.transcripts.create("c1", "ann")

@@ -213,6 +213,7 @@ class JobView(View):
     finished_at: Moment | None
     answer: str | None
     """Status of the delivery that carries the answer."""
+    answer_may_be_repeated: bool
 
     @classmethod
     def of(cls, job: Job) -> JobView:

@@ -2,7 +2,7 @@
 
 To ``think`` takes until the file exists that ``THINKS_UNTIL`` names, if it names one; to ``think aloud`` says so first.
 ``mid_run`` is reached when a turn has changed the dialogs' state and has something to say, or is offered a
-notification.
+notification. To ``announce pi`` speaks before it starts the job.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class Thinker(MainDialog):
             gate = os.environ.get("THINKS_UNTIL")
             await until(lambda: gate is None or os.path.exists(gate), within=60)
             await inner_dc.context.send_activity("thought")
+            return await inner_dc.end_dialog()
+        if inner_dc.context.activity.text == "announce pi":
+            await inner_dc.context.send_activity("pi is next")
+            self._services.jobs.start(inner_dc.context, "pi", {"text": "7"}, asked="announce pi")
             return await inner_dc.end_dialog()
         return await super().on_begin_dialog(inner_dc, options)
 
