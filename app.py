@@ -32,7 +32,8 @@ import logs
 from bots.adapter import AsideAdapter
 from bots.authentication import ChannelAuthentication, SigningKeys
 from bots.bot import AsideBot
-from bots.channel import CONNECTIONS, HttpChannel
+from bots.channel import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, HttpChannel
+from bots.connections import Connections
 from bots.outbox import Outbox
 from bots.pipeline import Pipeline
 from bots.sdk_clients import SdkClients
@@ -189,11 +190,10 @@ class Service:
         settings = self.settings
         self.registry: Registry = load_jobs(settings.jobs)
         self.store = await self._open_store()
-        self.http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._stack.push_async_callback(self.http.close)
+        self.connections = Connections(most=CONNECTIONS, connect_within=CONNECT_SECONDS, keep_for=KEEP_SECONDS)
+        self._stack.push_async_callback(self.connections.close)
         root_package = settings.root_dialog.partition(":")[0].partition(".")[0]
         self.codec = Codec([root_package, *settings.state_modules])
         self.work = Work(self.store, "conversations", lease=LEASE.total_seconds() + 1)
@@ -224,7 +224,7 @@ class Service:
         cloud = Cloud.of(settings)
         self.transcripts = Transcripts(self.store, clock=self.clock)
         local = LocalChannel(self.transcripts) if settings.dev_channel else None
-        channel = HttpChannel(self.http, self._tokens(cloud), self.service_urls, local)
+        channel = HttpChannel(self.connections, self._tokens(cloud), self.service_urls, local)
         sdk = ConfigurationBotFrameworkAuthentication(_sdk_configuration(settings))
         credentials = MicrosoftAppCredentials(
             settings.microsoft_app_id, settings.microsoft_app_password.get_secret_value(), oauth_scope=cloud.scope

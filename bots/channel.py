@@ -1,24 +1,21 @@
-"""The client of the channel: one pooled session, one token, an answer for every outcome."""
+"""The client of the channel: kept connections, one token, an answer for every outcome."""
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import functools
 import logging
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC
 from typing import Protocol
 from urllib.parse import quote
 
-import aiohttp
 import orjson
-from aiohttp.payload import BytesPayload
 from yarl import URL
 
+from bots.connections import Connections, NoAnswer, NotSent, Response, Server
 from bots.tokens import Tokens, TokenUnavailable
 from domain.effect import Operation, Send
 from domain.errors import ServiceUrlNotAllowed
@@ -29,7 +26,10 @@ from domain.service_url import LOCAL_CHANNEL, ServiceUrls
 log = logging.getLogger("aside.channel")
 
 CONNECTIONS = 256
-SEND_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+CONNECT_SECONDS = 5.0
+KEEP_SECONDS = 60.0
+"""Idle connections are closed after so long."""
+SEND_SECONDS = 15.0
 """Seconds after which a send counts as doubtful."""
 JSON = "application/json; charset=utf-8"
 USER_AGENT = "Microsoft-BotFramework/3.1 (Aside)"
@@ -63,12 +63,12 @@ class HttpChannel:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        connections: Connections,
         tokens: Tokens,
         service_urls: ServiceUrls,
         local: LocalChannel | None = None,
     ) -> None:
-        self._session = session
+        self._connections = connections
         self._tokens = tokens
         self._service_urls = service_urls
         self._local = local
@@ -106,69 +106,69 @@ class HttpChannel:
         return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=activity_id)
 
     async def _request(self, send: Send, activity_id: str | None, authorization: str | None) -> ChannelAnswer:
-        headers = {"User-Agent": USER_AGENT}
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
         if authorization is not None:
             headers["Authorization"] = authorization
         try:
-            method, address, body = _http(send, activity_id)
-            url = URL(address, encoded=True)  # it is: yarl need not look at it again
-            data = None if body is None else BytesPayload(body, content_type=JSON)
-            async with self._session.request(
-                method, url, data=data, headers=headers, allow_redirects=False, timeout=SEND_TIMEOUT
-            ) as response:
-                answer = _answer(response.status, response.headers, await _body(response))
-                if answer.answer is Answer.MISSING and send.operation is not Operation.SEND:
-                    return _missing_activity(answer)
-                return answer
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, ValueError) as error:
-            return ChannelAnswer(answer=Answer.NOT_SENT, detail=type(error).__name__)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:  # noqa: UP041 - named for what it is
-            return ChannelAnswer(answer=Answer.DOUBTFUL, detail=type(error).__name__)
+            server, base = _address(send.service_url)
+            method, target, body = _http(send, base, activity_id)
+            if body is not None:
+                headers["Content-Type"] = JSON
+            response = await self._connections.request(method, server, target, headers, body, within=SEND_SECONDS)
+        except (NotSent, ValueError) as error:
+            detail = str(error) if isinstance(error, NotSent) else type(error).__name__
+            return ChannelAnswer(answer=Answer.NOT_SENT, detail=detail)
+        except NoAnswer as error:
+            return ChannelAnswer(answer=Answer.DOUBTFUL, detail=str(error))
+        answer = _answer(response)
+        if answer.answer is Answer.MISSING and send.operation is not Operation.SEND:
+            return _missing_activity(answer)
+        return answer
 
 
 @functools.lru_cache(maxsize=1024)
-def _base(service_url: str) -> str:
-    return str(URL(service_url)).rstrip("/")
+def _address(service_url: str) -> tuple[Server, str]:
+    """Where a service URL is, and the path that it begins with. Raises ``ValueError``."""
+    url = URL(service_url)
+    if url.raw_host is None or url.port is None:
+        raise ValueError("a service URL without a host")
+    host = url.host_subcomponent or ""
+    authority = host if url.is_default_port() else f"{host}:{url.port}"
+    server = Server(host=url.raw_host, port=url.port, secure=url.scheme == "https", authority=authority)
+    return server, url.raw_path.rstrip("/")
 
 
-def _http(send: Send, activity_id: str | None) -> tuple[str, str, bytes | None]:
+def _http(send: Send, base: str, activity_id: str | None) -> tuple[str, str, bytes | None]:
     conversation = quote(send.activity["conversation"]["id"], safe="")
-    base = f"{_base(send.service_url)}/v3/conversations/{conversation}/activities"
+    path = f"{base}/v3/conversations/{conversation}/activities"
     if send.operation is Operation.SEND:
         reply_to = send.activity.get("replyToId")
-        return "POST", f"{base}/{quote(reply_to, safe='')}" if reply_to else base, orjson.dumps(send.activity)
-    url = f"{base}/{quote(activity_id or '', safe='')}"
+        return "POST", f"{path}/{quote(reply_to, safe='')}" if reply_to else path, orjson.dumps(send.activity)
+    path = f"{path}/{quote(activity_id or '', safe='')}"
     if send.operation is Operation.UPDATE:
-        return "PUT", url, orjson.dumps({**send.activity, "id": activity_id})
-    return "DELETE", url, None
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """What an answer says. One that accepts has accepted, though the rest of it never comes."""
-    try:
-        return await response.read()
-    except (aiohttp.ClientError, OSError, asyncio.TimeoutError):  # noqa: UP041 - named for what it is
-        if not _accepts(response.status):
-            raise
-        return b""
+        return "PUT", path, orjson.dumps({**send.activity, "id": activity_id})
+    return "DELETE", path, None
 
 
 def _accepts(status: int) -> bool:
     return 200 <= status < 300
 
 
-def _answer(status: int, headers: Mapping[str, str], data: bytes) -> ChannelAnswer:
-    if _accepts(status):
-        return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=_activity_id(data))
-    text = data.decode("utf-8", "replace")
+def _answer(response: Response) -> ChannelAnswer:
+    status = response.status
+    if _accepts(status):  # and has accepted, though the rest of the answer never comes
+        return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=_activity_id(response.body))
+    if not response.complete:
+        return ChannelAnswer(answer=Answer.DOUBTFUL, detail=f"{status}, and the answer breaks off")
+    text = response.body.decode("utf-8", "replace")
     detail = f"{status} {' '.join(text.split())}"[:DETAIL]
-    retry_after = _seconds(headers.get("Retry-After"))
+    retry_after = _seconds(response.header(b"retry-after"))
     if status == 429:
         return ChannelAnswer(answer=Answer.THROTTLED, retry_after=retry_after, detail=detail)
     if status in _DOUBTFUL or status > 504:
         return ChannelAnswer(answer=Answer.DOUBTFUL, retry_after=retry_after, detail=detail)
     if 300 <= status < 400:  # not followed: only what the user sends moves a conversation, for it is authenticated
-        moved = f"{status} moved to {headers.get('Location', 'nowhere')}"[:DETAIL]
+        moved = f"{status} moved to {response.header(b'location') or 'nowhere'}"[:DETAIL]
         return ChannelAnswer(answer=Answer.NOT_SENT, detail=moved)
     if status == 401:
         return ChannelAnswer(answer=Answer.UNAUTHORIZED, detail=detail)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-import aiohttp
 import pytest
 
 from bots import channel as http_channel
@@ -170,7 +169,7 @@ async def test_a_channel_that_hangs_is_one_that_fails(
     ann: Person, bob: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as a send has taken longer than it has time: it may have been shown."""
-    monkeypatch.setattr(http_channel, "SEND_TIMEOUT", aiohttp.ClientTimeout(total=1))
+    monkeypatch.setattr(http_channel, "SEND_SECONDS", 1.0)
     await asyncio.gather(_have_their_outcomes(HANGING, ann, bob, sender), _is_answered(HANGING["hangs"], ann))
 
 
@@ -261,7 +260,7 @@ class TestAChannelThatIsAway:
         assert (delivery["reason"], delivery["attempts"]) == ("exhausted", TRIES)
         assert delivery["mayBeRepeated"] is False
         _, body = await sender.gets("/api/dead-letters")
-        assert body["deadLetters"][0]["history"] == ["ClientConnectorError"] * TRIES
+        assert body["deadLetters"][0]["history"] == ["ConnectionRefusedError"] * TRIES
 
 
 class TestAConversationThatMoves:
