@@ -17,7 +17,7 @@ from bots.sdk_clients import SdkClients
 from bots.turn_context import LightTurnContext
 from domain.effect import Operation, Send
 from domain.notification import Json
-from state.activities import to_json
+from state.activities import model_of, to_json
 from state.turn import TURN_KEY, Turn, turn_of
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
@@ -70,7 +70,7 @@ class AsideAdapter(CloudAdapter):
             activity.id = None
             if activity.reply_to_id == context.activity.id and context.activity.type == ActivityTypes.event:
                 activity.reply_to_id = None  # an event that started on this side is nothing to reply to
-            responses.append(ResourceResponse(id=await self._send(context, turn, activity)))
+            responses.append(model_of(ResourceResponse, id=await self._send(context, turn, activity)))
         if turn.send_early is not None:
             await turn.send_early()
         return responses

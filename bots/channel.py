@@ -138,13 +138,21 @@ def _address(service_url: str) -> tuple[Server, str]:
     return server, url.raw_path.rstrip("/")
 
 
+_QUOTED = {code: quote(chr(code), safe="") for code in range(128)}
+
+
+def quoted(text: str) -> str:
+    """A segment of a path, as ``urllib.parse.quote`` writes it; ids of channels are nearly all ASCII: that is quick."""
+    return text.translate(_QUOTED) if text.isascii() else quote(text, safe="")
+
+
 def _http(send: Send, base: str, activity_id: str | None) -> tuple[str, str, bytes | None]:
-    conversation = quote(send.activity["conversation"]["id"], safe="")
+    conversation = quoted(send.activity["conversation"]["id"])
     path = f"{base}/v3/conversations/{conversation}/activities"
     if send.operation is Operation.SEND:
         reply_to = send.activity.get("replyToId")
-        return "POST", f"{path}/{quote(reply_to, safe='')}" if reply_to else path, orjson.dumps(send.activity)
-    path = f"{path}/{quote(activity_id or '', safe='')}"
+        return "POST", f"{path}/{quoted(reply_to)}" if reply_to else path, orjson.dumps(send.activity)
+    path = f"{path}/{quoted(activity_id or '')}"
     if send.operation is Operation.UPDATE:
         return "PUT", path, orjson.dumps({**send.activity, "id": activity_id})
     return "DELETE", path, None

@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 import httptools
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from bots.alarms import Alarms
 from domain.value import value
 
 LARGEST_ANSWER = 256 * 1024
@@ -88,11 +89,9 @@ class _Connection(asyncio.Protocol):
         finally:
             self._answer = None
 
-    def so_far(self) -> Response | None:
-        """What is there of an answer, once its head is."""
-        if self._status is None:
-            return None
-        return Response(status=self._status, headers=self._headers, body=b"".join(self._body), complete=False)
+    def wait_no_longer(self) -> None:
+        """What there is of an answer is the answer, if its head is there."""
+        self._end("TimeoutError")
 
     def close(self) -> None:
         self.reusable = False
@@ -164,9 +163,9 @@ class _Connection(asyncio.Protocol):
 class Connections:
     """Made in a running event loop.
 
-    ``most``: connections, and so requests under way; further requests wait. A server is given ``connect_within``
-    seconds to accept a connection, and an idle one is closed after ``keep_for`` seconds. ``trust``: whose certificates
-    are accepted, those of the system's authorities by default.
+    ``most``: connections, and so requests under way; further requests wait. A server has ``connect_within`` seconds to
+    accept a connection, and an idle one is closed after ``keep_for`` seconds. ``trust``: whose certificates are
+    accepted, those of the system's authorities by default.
     """
 
     def __init__(
@@ -180,6 +179,7 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._most = most
         self._places = asyncio.Semaphore(most)
+        self._alarms = Alarms()
         self._connect_within = connect_within
         self._keep_for = keep_for
         self._tls = trust or ssl.create_default_context()
@@ -203,26 +203,26 @@ class Connections:
     ) -> Response:
         """Send a request and read its answer; redirects are not followed.
 
-        ``target`` is the path, quoted, with its query. ``within`` so many seconds, whatever it has to wait for. Raises
-        :class:`NotSent`, :class:`NoAnswer`, and ``ValueError`` for what cannot be a request.
+        ``target`` is the path, quoted, with its query. ``within`` so many seconds it has a place among the others, and
+        within as many again its answer. Raises :class:`NotSent`, :class:`NoAnswer`, and ``ValueError`` for what cannot
+        be a request.
         """
         request = _encoded(method, server, target, headers, body)
+        await self._place(within)
         connection: _Connection | None = None
         try:
-            async with asyncio.timeout(within), self._places:
-                connection = self._kept(server) or await self._opened(server)
+            connection = self._kept(server) or await self._opened(server)
+            alarm = self._alarms.set(within, connection.wait_no_longer)
+            try:
                 response = await connection.ask(request)
-                self._keep(server, connection)
-                return response
-        except TimeoutError as error:
-            if connection is None:
-                raise NotSent("TimeoutError") from error
-            if (answer := connection.so_far()) is not None:
-                return answer
-            raise NoAnswer("TimeoutError") from error
+            finally:
+                alarm.call_off()
+            self._keep(server, connection)
+            return response
         finally:
             if connection is not None and not connection.idle_since:
                 connection.close()
+            self._places.release()
 
     @property
     def open(self) -> int:
@@ -241,6 +241,16 @@ class Connections:
         await asyncio.sleep(0)  # a transport is gone a step after it was told
 
     # ------------------------------------------------------------------ connections
+
+    async def _place(self, within: float) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(within):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise NotSent("TimeoutError") from error
 
     def _kept(self, server: Server) -> _Connection | None:
         idle = self._idle.get(server)

@@ -147,7 +147,8 @@ class Outbox:
                 )
                 doubtful = False
             reached("before_send")
-            await _insist(partial(self._turns.assure, key, token))
+            if not self._turns.surely_held(token):
+                await _insist(partial(self._turns.assure, key, token))
             step, answer = await self.send(key, effect, run.sent)
             reached("answered")
             if isinstance(step, TryAgain):

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
+from bots.alarms import Alarms
 from bots.early import EarlyOutput
 from bots.failed_turns import (
     UNREADABLE_PAUSE,
@@ -43,7 +44,7 @@ from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
-from domain.ids import ConversationKey, UserKey, conversation_key, new_id, user_key
+from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
 from domain.value import value
 from state.activities import activity_from_json, to_json
 from state.fault_points import reached
@@ -118,6 +119,7 @@ class Pipeline:
         self._app_id = app_id
         self._flush_after = flush_after
         self._lines = Lines()
+        self._alarms = Alarms()
         self.precedence = Precedence()
 
     # ------------------------------------------------------------------ the two ways in
@@ -139,7 +141,7 @@ class Pipeline:
         """The user's turn, when it is the next of this process in the conversation."""
         user = _speaker(activity)
         while True:
-            token = new_id("trn")
+            token = random_id("trn")
 
             async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
                 return await self._turns.begin(key, token, user=user, activity_id=activity.id or None, work=work)
@@ -175,7 +177,7 @@ class Pipeline:
 
     async def _proactive_turn(self, key: ConversationKey) -> None:
         async with self._lines.turn(key):
-            token = new_id("trn")
+            token = random_id("trn")
 
             async def begin(work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
                 return await self._turns.begin(key, token, work=work)
@@ -246,7 +248,8 @@ class Pipeline:
         run: Callable[[Turn], Awaitable[InvokeResponse | None]],
         activity: Activity | None,
     ) -> InvokeResponse | None:
-        with self._leased(held):
+        keeper = Later(self._alarms, LEASE.total_seconds() / 4, partial(self._keep, held), f"lease {held.key}")
+        try:
             reached("loaded")
             if begun.turn.spoke_early:
                 _warn_of_repetition(begun.turn)
@@ -254,7 +257,8 @@ class Pipeline:
             for run_before in range(RERUNS):
                 turn = begun.turn
                 early = EarlyOutput(
-                    *(turn, self._adapter, self._turns, self._outbox, self._flush_after),
+                    *(turn, self._adapter, self._turns, self._outbox, self._alarms),
+                    after=self._flush_after,
                     activity=activity,
                     blocked=bool(blocked_for),
                 )
@@ -282,6 +286,9 @@ class Pipeline:
                 begun = await self._again(begin)
             overtaken = RuntimeError("the user's state was changed by other conversations meanwhile")
             return await self._failed(held, begin, early, activity, overtaken, blocked_for)
+        finally:
+            keeper.call_off()
+            self._turns.forget(held.token)
 
     async def _go_first(self, turn: Turn) -> None:
         """Have other conversations of the user, who have overtaken a turn twice, wait until it has been run again."""
@@ -425,28 +432,17 @@ class Pipeline:
             pause = min(longest, pause * 2)
         return begun
 
-    @contextmanager
-    def _leased(self, held: _Held) -> Iterator[None]:
+    async def _keep(self, held: _Held) -> None:
         """Keep the lease alive while the turn runs. A turn that lost it finds out when it commits."""
-        interval = LEASE.total_seconds() / 4
-
-        async def renew() -> None:
-            while True:
-                try:
-                    if not await self._turns.renew(held.key, held.token):
-                        ids = {"action": "lease_lost", "conversation": held.key}
-                        log.error("a turn lost its conversation to another process", extra=ids)
-                        return
-                except StoreUnavailable:
-                    pass
-                await asyncio.sleep(interval)
-
-        keeper = Later(interval, renew, f"lease {held.key}")
-        try:
-            yield
-        finally:
-            keeper.call_off()
-            self._turns.forget(held.token)
+        while True:
+            try:
+                if not await self._turns.renew(held.key, held.token):
+                    ids = {"action": "lease_lost", "conversation": held.key}
+                    log.error("a turn lost its conversation to another process", extra=ids)
+                    return
+            except StoreUnavailable:
+                pass
+            await asyncio.sleep(LEASE.total_seconds() / 4)
 
 
 def _speaker(activity: Activity) -> UserKey | None:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import orjson
-from botbuilder.schema import Activity, ActivityEventNames, ActivityTypes, ConversationReference
+from botbuilder.schema import (
+    Activity,
+    ActivityEventNames,
+    ActivityTypes,
+    ChannelAccount,
+    ConversationAccount,
+    ConversationReference,
+)
 
 from domain.clock import to_ms
 from domain.delivery import Delivery
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.reachability import Reachability
-from state.activities import activity_from_json, to_json
+from state.activities import model_from_json, model_of, to_json
 from state.conversations import index_of
 from state.turn import Turn
 
+_CONTINUES = {
+    "type": ActivityTypes.event.value,
+    "name": ActivityEventNames.continue_conversation.value,
+}
 _SPEAKS = (ActivityTypes.message, ActivityTypes.invoke, ActivityTypes.message_reaction)
 
 
@@ -82,30 +93,30 @@ def proactive_activity(turn: Turn) -> Activity:
     forgets, and in ``value`` what wants to be said."""
     assert turn.record is not None
     stored = turn.record["reference"]
-    activity: Activity = activity_from_json(
-        {
-            "type": ActivityTypes.event.value,
-            "name": ActivityEventNames.continue_conversation.value,
-            "id": turn.token,
-            "channelId": stored["channelId"],
-            "serviceUrl": stored["serviceUrl"],
-            "conversation": stored["conversation"],
-            "recipient": stored.get("bot"),
-            "from": stored.get("user"),
-            "locale": stored.get("locale"),
-            "localTimezone": turn.record.get("timezone"),
-        }
+    user, bot = stored.get("user"), stored.get("bot")
+    address = {
+        "channel_id": stored["channelId"],
+        "service_url": stored["serviceUrl"],
+        "conversation": model_from_json(ConversationAccount, stored["conversation"]),
+        "locale": stored.get("locale"),
+    }
+    reference = model_of(
+        ConversationReference,
+        user=model_from_json(ChannelAccount, user) if user else None,
+        bot=model_from_json(ChannelAccount, bot) if bot else None,
+        **address,
     )
-    activity.relates_to = ConversationReference(
-        user=activity.from_property,
-        bot=activity.recipient,
-        conversation=activity.conversation,
-        channel_id=activity.channel_id,
-        service_url=activity.service_url,
-        locale=activity.locale,
+    return model_of(
+        Activity,
+        **_CONTINUES,
+        id=turn.token,
+        recipient=reference.bot,
+        from_property=reference.user,
+        local_timezone=turn.record.get("timezone"),
+        relates_to=reference,
+        value={"deliveries": [_described(delivery) for delivery in turn.mail]},
+        **address,
     )
-    activity.value = {"deliveries": [_described(delivery) for delivery in turn.mail]}
-    return activity
 
 
 def outbound_frame(turn: Turn) -> Frame | None:
@@ -122,7 +133,7 @@ def _described(delivery: Delivery) -> Json:
     """What middleware and dialogs may want to know of a delivery: everything but what it says."""
     told: Json = {
         "id": delivery.id,
-        "mode": delivery.mode.value,
+        "mode": str(delivery.mode),
         "category": delivery.category,
         "urgent": delivery.urgent,
     }

@@ -261,7 +261,6 @@ def _take_in(turn: Turn) -> list[Delivery]:
             turn.report(delivery, Status.CANCELLED)
         else:
             kept.append(delivery)
-    turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
     return kept
 
 

@@ -86,7 +86,7 @@ class Delivery:
     def to_json(self) -> Json:
         body: Json = {
             "id": self.id,
-            "mode": self.mode.value,
+            "mode": str(self.mode),
             "created": to_ms(self.created_at),
             "expires": to_ms(self.expires_at),
         }
@@ -97,7 +97,7 @@ class Delivery:
         if self.hold_until:
             body["holdUntil"] = to_ms(self.hold_until)
         if self.guarantee is not Guarantee.AT_LEAST_ONCE:
-            body["guarantee"] = self.guarantee.value
+            body["guarantee"] = str(self.guarantee)
         if self.notification:
             body["notification"] = self.notification
             body["index"] = self.index
@@ -163,7 +163,7 @@ class StatusReport:
     may_be_repeated: bool = False
 
     def to_json(self) -> Json:
-        body: Json = {"delivery": self.delivery, "status": self.status.value, "at": to_ms(self.at)}
+        body: Json = {"delivery": self.delivery, "status": str(self.status), "at": to_ms(self.at)}
         if self.notification:
             body |= {"notification": self.notification, "index": self.index}
         if self.job:

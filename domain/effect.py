@@ -154,7 +154,7 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
 def _send_to_json(effect: Send) -> Json:
     body: Json = {
         "kind": "send",
-        "operation": effect.operation.value,
+        "operation": str(effect.operation),
         "provisional": effect.provisional,
         "activity": effect.activity,
         "serviceUrl": effect.service_url,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import botbuilder.schema as schema
 from botbuilder.core.invoke_response import InvokeResponse
@@ -24,6 +24,8 @@ from botbuilder.schema import Activity
 from msrest.serialization import Deserializer, Model, Serializer
 
 from domain.notification import Json
+
+M = TypeVar("M", bound=Model)
 
 _MODELS: dict[str, type[Model]] = {
     name: member for name, member in vars(schema).items() if isinstance(member, type) and issubclass(member, Model)
@@ -160,6 +162,20 @@ def read_activity(body: Json) -> tuple[Activity, list[Mistake]]:
     """An activity, and what of it was taken as it is though it is malformed."""
     mistakes: list[Mistake] = []
     return _load(Activity, body, (), mistakes), mistakes
+
+
+def model_from_json(cls: type[M], body: Json) -> M:
+    """A part of an activity, read as all of it is."""
+    model: M = _load(cls, body, (), [])
+    return model
+
+
+def model_of(cls: type[M], **attributes: Any) -> M:
+    """What the schema's class makes of attributes, in a tenth of the time."""
+    schema: Any = cls
+    model: M = object.__new__(cls)
+    model.__dict__ = {**_reading(schema)[1], "additional_properties": {}, **attributes}
+    return model
 
 
 _Path: TypeAlias = tuple[str | int, ...]

@@ -316,7 +316,7 @@ class Notifications:
         return scripted(
             _REPORT,
             [keys.notification(report.notification), keys.deliveries(report.notification)],
-            [report.index, report.status.value, orjson.dumps(details)],
+            [report.index, str(report.status), orjson.dumps(details)],
         )
 
     async def reopen(self, nid: NotificationId, index: int) -> None:

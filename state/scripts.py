@@ -43,36 +43,39 @@ def scripted(script: Script, keys: Sequence[str], args: Sequence[Argument] = ())
     return Command(("EVALSHA", script.digest, len(keys), *keys, *args), script)
 
 
-def can_be_one(commands: Sequence[Command]) -> bool:
-    """Whether :meth:`in_one` takes them: each sequence of different scripts is a script more that the server keeps."""
-    scripts = {command.script for command in commands}
-    return len(commands) > 1 and None not in scripts and (len(scripts) == 1 or len(commands) <= DIFFERENT)
-
-
-def in_one(commands: Sequence[Command]) -> Command:
-    """One command that runs scripted commands in their order; its answer is the list of theirs.
+def in_one(commands: Sequence[Command]) -> Command | None:
+    """One command that runs scripted commands in their order; its answer is the list of theirs. None where that cannot
+    be, or is not worth it.
 
     Each runs whatever became of those before it: one that fails answers with its error in its place. A server that
     refuses writes (it is full, or has lost its replicas) refuses all of them: it would let those through that begin by
     taking something away.
     """
-    scripts: list[Script] = []
+    script = _one(tuple([command.script for command in commands])) if len(commands) > 1 else None
+    if script is None:
+        return None
     names: list[Argument] = []
     args: list[Argument] = []
     counts: list[Argument] = []
     for command in commands:
-        assert command.script is not None
         many: int = command.parts[2]  # type: ignore[assignment]
-        scripts.append(command.script)
         counts += [many, len(command.parts) - 3 - many]
         names += command.parts[3 : 3 + many]
         args += command.parts[3 + many :]
-    script = _repeated(scripts[0]) if len(set(scripts)) == 1 else _joined(tuple(scripts))
     return Command(("EVALSHA", script.digest, len(names), *names, len(commands), *counts, *args), script)
 
 
 DIFFERENT = 8
-"""Scripts that are joined at most."""
+"""Scripts that are joined at most: each sequence of different ones is a script more that the server keeps."""
+
+
+@functools.lru_cache(maxsize=256)
+def _one(scripts: tuple[Script | None, ...]) -> Script | None:
+    known = [script for script in scripts if script is not None]
+    if len(known) < len(scripts) or (len(scripts) > DIFFERENT and len(set(scripts)) > 1):
+        return None
+    return _repeated(known[0]) if len(set(known)) == 1 else _joined(known)
+
 
 # First comes how many parts there are; then, of each part, how many keys and arguments are its own.
 _HEAD = f"""
@@ -95,14 +98,13 @@ end
 """
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)  # however many times
 def _repeated(script: Script) -> Script:
     body = f"local function body(KEYS, ARGV)\n{script.source}\nend\n"
     return Script(_HEAD + body + "for number = 1, parts do part(number, body) end return answers")
 
 
-@functools.lru_cache(maxsize=256)
-def _joined(scripts: tuple[Script, ...]) -> Script:
+def _joined(scripts: Sequence[Script]) -> Script:
     parts = [
         f"part({number}, function(KEYS, ARGV)\n{script.source}\nend)\n"
         for number, script in enumerate(scripts, start=1)

@@ -38,7 +38,7 @@ from state import keys
 from state.clients import Client, client_of, close, doubt_master, wire_of
 from state.cluster import Cluster, key_of
 from state.fault_points import reached
-from state.scripts import Argument, Command, Script, can_be_one, in_one, scripted
+from state.scripts import Argument, Command, Script, in_one, scripted
 from state.wire import Wire
 
 log = logging.getLogger("aside.store")
@@ -83,6 +83,13 @@ def asked_to_end() -> bool:
     Python 3.12, with which redis-py sends, does where the send is done at that moment)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _first_error(answers: list[Any]) -> Exception | None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            return answer
+    return None
 
 
 def _refuses(result: Any) -> bool:
@@ -308,10 +315,12 @@ class Store:
         lane = self._lanes[""]
         if lane.away:
             await lane.back(commands[0].parts)
-        if not can_be_one(commands):
-            return await self._checked(await lane.submit(commands))
-        (answers,) = await self._checked(await lane.submit([in_one(commands)]))
-        return await self._checked(answers)
+        if (one := in_one(commands)) is None:
+            return await self._checked(lane, commands)
+        (answers,) = await self._checked(lane, [one])
+        if (error := _first_error(answers)) is not None:
+            raise await self._meant_by(error)
+        return answers  # type: ignore[no-any-return] # it is a list
 
     async def _in_order(self, cluster: Cluster, commands: list[Command]) -> list[Any]:
         """Not as one script: the keys of a slot that is being moved are on two servers meanwhile."""
@@ -325,7 +334,7 @@ class Store:
                 lane = self._lanes[cluster.node(of_one_slot[0].parts)]
                 if lane.away:
                     await lane.back(of_one_slot[0].parts)
-                results += await self._checked(await lane.submit(of_one_slot))
+                results += await self._checked(lane, of_one_slot)
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -334,16 +343,21 @@ class Store:
             raise failed
         return results
 
-    async def _checked(self, answers: list[Any]) -> list[Any]:
+    async def _checked(self, lane: _Lane, commands: list[Command]) -> list[Any]:
         """The answers, unless one of them is an error."""
-        for answer in answers:
-            if isinstance(answer, Exception):
-                if not _refuses(answer):
-                    raise answer
-                await self._doubt()
-                reason = str(answer).partition(" script: ")[0]
-                raise StoreUnavailable(f"The store refuses to write: {reason}") from answer
+        answers = await lane.submit(commands)
+        if (error := _first_error(answers)) is not None:
+            raise await self._meant_by(error)
         return answers
+
+    async def _meant_by(self, error: Exception) -> Exception:
+        """What an error among the answers is to the caller."""
+        if not _refuses(error):
+            return error
+        await self._doubt()
+        refused = StoreUnavailable(f"The store refuses to write: {str(error).partition(' script: ')[0]}")
+        refused.__cause__ = error
+        return refused
 
     async def _send(self, commands: list[tuple[Argument, ...]]) -> list[Any]:
         self.round_trips += 1

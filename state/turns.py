@@ -480,12 +480,13 @@ class Turns:
             self._held_until[token] = asked_at + self._lease_ms / 1000
         return renewed
 
-    async def assure(self, key: ConversationKey, token: str) -> None:
-        """Answers if the lock is held now; asks the store only if this process may have slept through its lease.
+    def surely_held(self, token: str) -> bool:
+        """Whether the lock is held now. If not, this process may have slept through its lease: :meth:`assure`."""
+        return time.monotonic() < self._held_until.get(token, 0.0)
 
-        Raises :class:`LeaseLost`.
-        """
-        if time.monotonic() >= self._held_until.get(token, 0.0) and not await self.renew(key, token):
+    async def assure(self, key: ConversationKey, token: str) -> None:
+        """Answers if the lock is held, as the store has it. Raises :class:`LeaseLost`."""
+        if not await self.renew(key, token):
             raise _lease_lost(key)
 
     def forget(self, token: str) -> None:

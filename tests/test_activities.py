@@ -29,6 +29,7 @@ from botbuilder.schema import (
     Mention,
     MessageReaction,
     ReceiptCard,
+    ResourceResponse,
     SemanticAction,
     SuggestedActions,
     TextHighlight,
@@ -38,7 +39,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msrest.serialization import Deserializer, Model
 
-from state.activities import activity_from_json, read_activity, to_json
+from state.activities import activity_from_json, model_of, read_activity, to_json
 
 
 class Shade(enum.Enum):
@@ -406,6 +407,22 @@ def test_everything_malformed_is_told(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", READ.values(), ids=READ.keys())
 def test_nothing_is_told_of_what_is_well_formed(body: dict[str, Any]) -> None:
     assert read_activity(body)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("cls", "attributes"),
+    [
+        (Activity, {"id": "1", "type": "event", "relates_to": None}),
+        (ConversationReference, {"locale": "en"}),
+        (ResourceResponse, {"id": "1"}),
+    ],
+)
+def test_a_model_is_made_as_its_class_makes_it(cls: type[Model], attributes: dict[str, Any]) -> None:
+    """What is not given is what it is by default, and nothing is shared with others."""
+    made = model_of(cls, **attributes)
+    assert vars(made) == vars(cls(**attributes))
+    made.additional_properties["a"] = 1
+    assert not model_of(cls).additional_properties
 
 
 def test_what_was_read_and_written_shares_nothing() -> None:
