@@ -32,7 +32,7 @@ import logs
 from bots.adapter import AsideAdapter
 from bots.authentication import ChannelAuthentication, SigningKeys
 from bots.bot import AsideBot
-from bots.channel import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, HttpChannel
+from bots.channel import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, SPARE_CONNECTIONS, HttpChannel
 from bots.connections import Connections
 from bots.outbox import Outbox
 from bots.pipeline import Pipeline
@@ -85,8 +85,8 @@ ROLES = ("serve", "web", "worker", "check")
 COLLECT_AFTER = (10_000, 20, 50)
 """Allocations between garbage collections (Python's own: 700, 10, 10). A turn leaves hardly a cycle, but a few
 hundred turns under way are many objects to look through."""
-DELIVERY_CONCURRENCY = 200
-"""Proactive turns under way at once in a process; each waits for the channel most of its time."""
+DELIVERY_CONCURRENCY = 400
+"""Proactive turns under way at once in a process at most; each waits most of its time, half of them for the channel."""
 FANOUT_CONCURRENCY = 4
 FANOUT_LEASE = 10.0
 JOB_CONCURRENCY = 4
@@ -192,7 +192,9 @@ class Service:
         self.store = await self._open_store()
         self.http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._stack.push_async_callback(self.http.close)
-        self.connections = Connections(most=CONNECTIONS, connect_within=CONNECT_SECONDS, keep_for=KEEP_SECONDS)
+        self.connections = Connections(
+            most=CONNECTIONS, spare=SPARE_CONNECTIONS, connect_within=CONNECT_SECONDS, keep_for=KEEP_SECONDS
+        )
         self._stack.push_async_callback(self.connections.close)
         root_package = settings.root_dialog.partition(":")[0].partition(".")[0]
         self.codec = Codec([root_package, *settings.state_modules])

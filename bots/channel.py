@@ -22,10 +22,13 @@ from domain.errors import ServiceUrlNotAllowed
 from domain.notification import Json
 from domain.sending import Answer, ChannelAnswer
 from domain.service_url import LOCAL_CHANNEL, ServiceUrls
+from state.store import HURRIED
 
 log = logging.getLogger("aside.channel")
 
 CONNECTIONS = 256
+SPARE_CONNECTIONS = 56
+"""So many of them are for what users are answered, however much else is to be sent."""
 CONNECT_SECONDS = 5.0
 KEEP_SECONDS = 60.0
 """Idle connections are closed after so long."""
@@ -114,7 +117,9 @@ class HttpChannel:
             method, target, body = _http(send, base, activity_id)
             if body is not None:
                 headers["Content-Type"] = JSON
-            response = await self._connections.request(method, server, target, headers, body, within=SEND_SECONDS)
+            response = await self._connections.request(
+                *(method, server, target, headers, body), within=SEND_SECONDS, hurried=HURRIED.get()
+            )
         except (NotSent, ValueError) as error:
             detail = str(error) if isinstance(error, NotSent) else type(error).__name__
             return ChannelAnswer(answer=Answer.NOT_SENT, detail=detail)

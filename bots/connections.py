@@ -163,15 +163,16 @@ class _Connection(asyncio.Protocol):
 class Connections:
     """Made in a running event loop.
 
-    ``most``: connections, and so requests under way; further requests wait. A server has ``connect_within`` seconds to
-    accept a connection, and an idle one is closed after ``keep_for`` seconds. ``trust``: whose certificates are
-    accepted, those of the system's authorities by default.
+    ``most``: connections, and so requests under way; further requests wait. ``spare`` of these places are for those in
+    a hurry. A server has ``connect_within`` seconds to accept a connection, and an idle one is closed after
+    ``keep_for`` seconds. ``trust``: whose certificates are accepted, those of the system's authorities by default.
     """
 
     def __init__(
         self,
         *,
         most: int,
+        spare: int,
         connect_within: float,
         keep_for: float,
         trust: ssl.SSLContext | None = None,
@@ -179,6 +180,7 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._most = most
         self._places = asyncio.Semaphore(most)
+        self._unhurried = asyncio.Semaphore(most - spare)
         self._alarms = Alarms()
         self._connect_within = connect_within
         self._keep_for = keep_for
@@ -200,6 +202,7 @@ class Connections:
         body: bytes | None = None,
         *,
         within: float,
+        hurried: bool = False,
     ) -> Response:
         """Send a request and read its answer; redirects are not followed.
 
@@ -208,7 +211,16 @@ class Connections:
         be a request.
         """
         request = _encoded(method, server, target, headers, body)
-        await self._place(within)
+        if hurried:
+            return await self._request(server, request, within)
+        await _place_in(self._unhurried, within)
+        try:
+            return await self._request(server, request, within)
+        finally:
+            self._unhurried.release()
+
+    async def _request(self, server: Server, request: bytes, within: float) -> Response:
+        await _place_in(self._places, within)
         connection: _Connection | None = None
         try:
             connection = self._kept(server) or await self._opened(server)
@@ -241,16 +253,6 @@ class Connections:
         await asyncio.sleep(0)  # a transport is gone a step after it was told
 
     # ------------------------------------------------------------------ connections
-
-    async def _place(self, within: float) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
-        try:
-            async with asyncio.timeout(within):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise NotSent("TimeoutError") from error
 
     def _kept(self, server: Server) -> _Connection | None:
         idle = self._idle.get(server)
@@ -330,6 +332,17 @@ class Connections:
     async def _find(self, server: Server) -> list[AddrInfoType]:
         found = await self._loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
         return cast(list[AddrInfoType], found)
+
+
+async def _place_in(places: asyncio.Semaphore, within: float) -> None:
+    if not places.locked():
+        await places.acquire()
+        return
+    try:
+        async with asyncio.timeout(within):
+            await places.acquire()
+    except TimeoutError as error:
+        raise NotSent("TimeoutError") from error
 
 
 def _encoded(method: str, server: Server, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:

@@ -50,7 +50,7 @@ ROUND_TRIPS = 4
 ENOUGH = 24
 """Calls that leave although a round trip is under way. Fewer wait until it is over, and a moment longer: each round
 trip costs both sides as much as several calls."""
-GATHERING = 0.005
+GATHERING = 0.002
 """Seconds: that moment, while calls come in all the time."""
 TOGETHER = 50
 """Commands of one call that may run in any order, and leave together: the server does nothing else meanwhile."""

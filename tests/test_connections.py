@@ -105,7 +105,7 @@ other = server
 
 @pytest.fixture
 async def client() -> AsyncIterator[Connections]:
-    client = Connections(most=3, connect_within=5, keep_for=60)
+    client = Connections(most=3, spare=0, connect_within=5, keep_for=60)
     yield client
     await client.close()
 
@@ -313,7 +313,7 @@ async def test_a_request_that_is_cancelled_leaves_no_answer_behind(client: Conne
 
 async def test_an_idle_connection_is_closed_after_a_while(server: ScriptedServer) -> None:
     """Though nobody asks anything any more."""
-    client = Connections(most=3, connect_within=5, keep_for=0.1)
+    client = Connections(most=3, spare=0, connect_within=5, keep_for=0.1)
     await asyncio.gather(*(ask(client, server) for _ in range(3)))
     await until(lambda: server.connections == 3 and not server.open_now)
     assert (await ask(client, server)).body == b"ok"
@@ -344,9 +344,25 @@ async def test_a_request_that_finds_no_place_in_time_was_not_sent(client: Connec
     assert len(server.requests) == 3
 
 
+async def test_who_is_in_a_hurry_finds_a_place(server: ScriptedServer) -> None:
+    """However many others wait: some places are for nobody else."""
+    client = Connections(most=3, spare=1, connect_within=5, keep_for=60)
+    server.gate.clear()
+    others = [asyncio.create_task(ask(client, server, "/other")) for _ in range(10)]
+    await until(lambda: len(server.requests) == 2)
+    asking = asyncio.create_task(
+        client.request("POST", server.server, "/hurried", HEADERS, b"{}", within=10, hurried=True)
+    )
+    await until(lambda: len(server.requests) == 3)
+    assert server.requests[-1].startswith(b"POST /hurried ")
+    server.gate.set()
+    assert {response.body for response in await asyncio.gather(asking, *others)} == {b"ok"}
+    await client.close()
+
+
 async def test_closing_ends_what_is_under_way(server: ScriptedServer) -> None:
     """Nobody waits for what cannot come any more."""
-    client = Connections(most=3, connect_within=5, keep_for=60)
+    client = Connections(most=3, spare=0, connect_within=5, keep_for=60)
     server.gate.clear()
     asking = asyncio.create_task(ask(client, server))
     await until(lambda: server.requests)
@@ -370,7 +386,7 @@ async def test_a_server_that_refuses_has_been_sent_nothing(client: Connections, 
 
 async def test_a_server_has_so_long_to_accept(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request whose connection does not come about was not sent."""
-    client = Connections(most=3, connect_within=0.1, keep_for=60)
+    client = Connections(most=3, spare=0, connect_within=0.1, keep_for=60)
 
     async def never(*_: object, **__: object) -> None:
         await asyncio.get_running_loop().create_future()
@@ -444,7 +460,7 @@ async def test_a_server_has_to_be_who_it_says(
     trust = ssl.create_default_context(cafile=str(path)) if trusted else None
     server = ScriptedServer()
     await server.start(tls)
-    client = Connections(most=3, connect_within=5, keep_for=60, trust=trust)
+    client = Connections(most=3, spare=0, connect_within=5, keep_for=60, trust=trust)
     secure = Server(host="localhost", port=server.port, secure=True, authority=f"localhost:{server.port}")
     if reached:
         assert (await client.request("GET", secure, "/", {}, within=10)).body == b"ok"
@@ -477,7 +493,7 @@ async def everything(certificate: Path) -> list[tuple[str, bytes, bool]]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate)
     client = Connections(
-        most=3, connect_within=5, keep_for=60, trust=ssl.create_default_context(cafile=str(certificate))
+        most=3, spare=0, connect_within=5, keep_for=60, trust=ssl.create_default_context(cafile=str(certificate))
     )
     found: list[tuple[str, bytes, bool]] = []
     for secure in (False, True):

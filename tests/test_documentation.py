@@ -163,7 +163,8 @@ class TestNumbers:
         [
             ("docs/production.md", f"| proactive turns at once | {app.DELIVERY_CONCURRENCY} |"),
             ("docs/production.md", f"| jobs at once | {app.JOB_CONCURRENCY} |"),
-            ("docs/production.md", f"| connections to channels | {channel_client.CONNECTIONS} |"),
+            ("docs/production.md", f"| connections to channels | {channel_client.CONNECTIONS}, of"),
+            ("docs/production.md", f", of which {channel_client.SPARE_CONNECTIONS} for what users are answered |"),
             ("docs/production.md", f"within {turns.LEASE.seconds + 1} seconds, jobs within {app.JOB_LEASE:g}"),
             ("docs/production.md", f"at least {keys.NOTIFICATION_TTL // keys.DAY} days"),
             ("docs/concepts.md", f"It has room for {mail.MAILBOX}; what finds it full"),
