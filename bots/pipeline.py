@@ -275,9 +275,8 @@ class Pipeline:
                     return await self._failed(held, begin, early, activity, error, blocked_for)
                 if not isinstance(committed, UserStateChanged):
                     reached("committed")
-                    entries, _ = committed
                     self._ended("proactive" if activity is None else "user", "committed")
-                    await self._finish(held, turn, entries, blocked_for, early, answering=activity is not None)
+                    await self._finish(held, turn, committed, blocked_for, early, answering=activity is not None)
                     return answer
                 if early.accepted:
                     break  # what the user has read cannot be said again
@@ -406,7 +405,7 @@ class Pipeline:
             blame_inbox(ended, turn)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
-        await self._finish(held, ended, committed[0], blocked_for, early, answering=activity is not None)
+        await self._finish(held, ended, committed, blocked_for, early, answering=activity is not None)
         return answer
 
     async def _start_over(self, failed: Turn, ended: Turn) -> bool:

@@ -44,8 +44,10 @@ return 1
 # A row is a status, a space, details as JSON, a newline and the conversation. Counts are kept in the record while it
 # is there: it goes before its rows.
 _COUNT = """
-local function count(status, by)
-  if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HINCRBY', KEYS[1], 'count:' .. status, by) end
+local function count(status, by, before)
+  if redis.call('EXISTS', KEYS[1]) == 0 then return end
+  redis.call('HINCRBY', KEYS[1], 'count:' .. status, by)
+  if before then redis.call('HINCRBY', KEYS[1], 'count:' .. before, -by) end
 end
 """
 
@@ -76,7 +78,7 @@ local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
 local again = before == ARGV[2] and string.find(ARGV[3], '"mayBeRepeated":true', 1, true)
 if final[before] and not again then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. '\\n' .. conversation)
-if before ~= ARGV[2] then count(before, -1); count(ARGV[2], 1) end
+if before ~= ARGV[2] then count(ARGV[2], 1, before) end
 return 1
 """
 )
@@ -90,7 +92,7 @@ if not row then return 0 end
 local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
 if before ~= 'failed' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[1], 'pending {"at":' .. ARGV[2] .. '}\\n' .. conversation)
-count('failed', -1); count('pending', 1)
+count('pending', 1, 'failed')
 return 1
 """
 )

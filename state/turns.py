@@ -39,19 +39,25 @@ log = logging.getLogger("aside.turn")
 LEASE = timedelta(seconds=10)
 """How long a lock outlives its holder's last sign of life."""
 
-_NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+_TIME = """
+local function time()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+"""
 
 # KEYS conversation mail outbox activities | token, lease ms, activity id or '', ttl
 # -> {0, ms until the lock ends} taken | {2} activity already processed | {1, fence, fields, mail, outbox}
 _BEGIN = Script(
-    _NOW
+    _TIME
     + """
+local now = time()
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt', 'confirm', 'early', 'dialogs')
+  'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
-local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2])
+local fence = (h[14] or 0) + 1
+redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2], 'fence', fence)
 if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 then
   h[10] = '1' -- whoever held the lock may have died between a send and its acknowledgement
@@ -69,10 +75,9 @@ _READ_USER = Script("return redis.call('HMGET', KEYS[1], 'state', 'version')")
 # KEYS conversation mail outbox activities [user pin] | token, version, state or '', user version, user state or '',
 # the write that was prepared instead of these two or '', what is to be confirmed then, activity id or '', ids ttl,
 # ids kept, n mail ids, ids..., n bumped (id, json)..., n fields (name, value)..., effects...
-# -> {1, outbox length, mail left} | {0} lease lost | {2} user's state was changed by another turn | {3, whose turn has
-# it pinned}
+# -> {1} | {0} lease lost | {2} user's state was changed by another turn | {3, whose turn has it pinned}
 _COMMIT = Script(
-    _NOW
+    _TIME
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'version', 'committed', 'fence', 'refused')
 if h[3] ~= ARGV[1] then
@@ -91,6 +96,7 @@ if h[3] ~= ARGV[1] then
   if ARGV[3] ~= '' then set[#set + 1] = 'state'; set[#set + 1] = ARGV[3] end
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[5], 'state', ARGV[5], 'version', ARGV[4] + 1) end
   if ARGV[8] ~= '' then
+    local now = time()
     redis.call('HDEL', KEYS[2], 'in:' .. ARGV[8])
     redis.call('ZADD', KEYS[4], now, ARGV[8])
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now - ARGV[9] * 1000)
@@ -103,12 +109,15 @@ if h[3] ~= ARGV[1] then
   for _ = 1, ARGV[i] do redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2]); i = i + 2 end
   i = i + 1
   local n = ARGV[i]
-  for _ = 1, n do set[#set + 1] = ARGV[i + 1]; set[#set + 1] = ARGV[i + 2]; i = i + 2 end
+  for _ = 1, n do
+    set[#set + 1] = ARGV[i + 1]; set[#set + 1] = ARGV[i + 2]
+    if ARGV[i + 1] == 'record' then redis.call('PERSIST', KEYS[1]) end
+    i = i + 2
+  end
   redis.call('HSET', KEYS[1], unpack(set))
-  if redis.call('HEXISTS', KEYS[1], 'record') == 1 then redis.call('PERSIST', KEYS[1]) end
   for k = i + 1, #ARGV do redis.call('RPUSH', KEYS[3], ARGV[k]) end
 end
-return {1, redis.call('LLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
+return {1}
 """
 )
 
@@ -116,7 +125,7 @@ return {1, redis.call('LLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
 # ids ttl, rewritten head or '', its id, what was confirmed or '', n done, ids..., (provisional, real)...
 # -> {1, outbox length, mail left} | {0} lease lost
 _ACKNOWLEDGE = Script(
-    _NOW
+    _TIME
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'released')
 if h[1] ~= ARGV[1] then
@@ -136,21 +145,23 @@ if ARGV[6] ~= '' then
   if head and string.sub(head, 1, #ARGV[7] + 1) == ARGV[7] .. ' ' then redis.call('LSET', KEYS[2], 0, ARGV[6]) end
 end
 for k = i + 1, #ARGV, 2 do
-  if redis.call('HSET', KEYS[4], ARGV[k], ARGV[k + 1]) == 1 then redis.call('LPUSH', KEYS[5], ARGV[k]) end
-end
-if #ARGV > i then
-  while redis.call('LLEN', KEYS[5]) > tonumber(ARGV[4]) do
+  if redis.call('HSET', KEYS[4], ARGV[k], ARGV[k + 1]) == 1
+    and redis.call('LPUSH', KEYS[5], ARGV[k]) > tonumber(ARGV[4]) then
     redis.call('HDEL', KEYS[4], redis.call('RPOP', KEYS[5]))
   end
+end
+if #ARGV > i then
   redis.call('EXPIRE', KEYS[4], ARGV[5]); redis.call('EXPIRE', KEYS[5], ARGV[5])
 end
-if settled then redis.call('HDEL', KEYS[1], 'blocked', 'doubt') end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', now + ARGV[3]) end
-if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'confirm') == ARGV[8] then redis.call('HDEL', KEYS[1], 'confirm') end
+local over = {}
+if settled then over = {'blocked', 'doubt'} end
+if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'confirm') == ARGV[8] then over[#over + 1] = 'confirm' end
 if ARGV[2] == '1' then
-  redis.call('HDEL', KEYS[1], 'lock', 'until')
   redis.call('HSET', KEYS[1], 'released', ARGV[1])
+  over[#over + 1] = 'lock'; over[#over + 1] = 'until'
 end
+if #over > 0 then redis.call('HDEL', KEYS[1], unpack(over)) end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', time() + ARGV[3]) end
 return {1, redis.call('LLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}
 """
 )
@@ -166,11 +177,11 @@ return 1
 
 # KEYS conversation | token, lease ms, mark of what goes out early or '' -> 1 | 0 lease lost
 _RENEW = Script(
-    _NOW
+    _TIME
     + """
 local h = redis.call('HMGET', KEYS[1], 'lock', 'released')
 if h[1] ~= ARGV[1] then return h[2] == ARGV[1] and 1 or 0 end -- by its own turn
-redis.call('HSET', KEYS[1], 'until', now + ARGV[2])
+redis.call('HSET', KEYS[1], 'until', time() + ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'early', ARGV[3]) end
 return 1
 """
@@ -226,7 +237,7 @@ class UserStateChanged:
 
 @value
 class Left:
-    """What a commit or an acknowledgement leaves behind."""
+    """What an acknowledgement leaves behind."""
 
     outbox: int
     mail: int
@@ -341,8 +352,11 @@ class Turns:
     def _user_document(self, answer: list[bytes | None]) -> Document:
         return Document(self._codec, answer[0], int(answer[1] or 0))
 
-    async def commit(self, turn: Turn) -> tuple[list[Entry], Left] | UserStateChanged:
-        """Write everything or nothing. Raises :class:`LeaseLost` and :class:`UnstorableState`."""
+    async def commit(self, turn: Turn) -> list[Entry] | UserStateChanged:
+        """Write everything or nothing; answers what this turn has put into the outbox.
+
+        Raises :class:`LeaseLost` and :class:`UnstorableState`.
+        """
         entries = [Entry(id=f"{turn.fence}.{n}", effect=effect) for n, effect in enumerate(with_doubts(turn))]
         state = turn.state.encoded() or b""
         user = turn.user_state
@@ -382,9 +396,9 @@ class Turns:
         if write is not None and self._prepared is not None:
             await (self._confirm(self._prepared, write) if answer[0] == 1 else self._prepared.drop(write))
         await self._unpin(turn.token)
-        if answer[0] == 2:
-            return UserStateChanged()
-        return entries, _left(answer, turn.conversation)
+        if answer[0] == 0:
+            raise _lease_lost(turn.conversation)
+        return UserStateChanged() if answer[0] == 2 else entries
 
     @staticmethod
     async def _prepare(prepared: PreparedWrites, turn: Turn, write: Write, version: int, state: bytes) -> bool:

@@ -76,12 +76,14 @@ return ticket
 
 # KEYS work | member, ticket, ms from now or '' -> 1 closed or moved, 0 woken or taken over meanwhile
 _CLOSE = Script(
-    _NOW
-    + """
+    """
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
-if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1])
-else redis.call('ZADD', KEYS[1], string.format('%.3f', now + ARGV[3]), ARGV[1]) end
+if ARGV[3] == '' then redis.call('ZREM', KEYS[1], ARGV[1]); return 1 end
+"""
+    + _NOW
+    + """
+redis.call('ZADD', KEYS[1], string.format('%.3f', now + ARGV[3]), ARGV[1])
 return 1
 """
 )

@@ -263,7 +263,7 @@ class Process:
         """Commits, acknowledges and lets go."""
         committed = await self.turns.commit(turn)
         assert not isinstance(committed, UserStateChanged)
-        await self.acknowledges(turn, [entry.id for entry in committed[0]])
+        await self.acknowledges(turn, [entry.id for entry in committed])
 
     async def acknowledges(self, turn: Turn, done: list[str]) -> None:
         command = self.turns.acknowledgement(turn.conversation, turn.token, done, release=True)
@@ -273,7 +273,7 @@ class Process:
         """Run again until it is committed."""
         while isinstance(committed := await self.turns.commit(turn := await self.counts(key, token)), UserStateChanged):
             pass
-        await self.acknowledges(turn, [entry.id for entry in committed[0]])
+        await self.acknowledges(turn, [entry.id for entry in committed])
 
     async def counted(self) -> int:
         return int((await self.turns.read_user(ANN)).load().get("n", 0))
@@ -518,7 +518,7 @@ async def test_no_update_is_lost_whoever_dies_where(store: Store, monkeypatch: p
                 await process.let_lease_end(key)
             else:
                 committed += 1
-                await process.acknowledges(turn, [entry.id for entry in done[0]])
+                await process.acknowledges(turn, [entry.id for entry in done])
 
     await asyncio.gather(*(counts(number, key) for number, key in enumerate(conversations)))
     process = Process(store)

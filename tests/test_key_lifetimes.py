@@ -28,7 +28,7 @@ from state.notifications import Everyone, Listed, Notifications, Reserved
 from state.rates import Rates
 from state.store import Store
 from state.transcripts import Transcripts
-from state.turns import Begun, Turns
+from state.turns import Begun, Turns, UserStateChanged
 from state.work import Work
 
 K = ConversationKey("directline/c[1]{*}?")
@@ -80,10 +80,10 @@ class Life:
             turn.send({"type": "message", "text": "hi"}, "https://x")
         turn.effects.append(Submit(job=request(JobId(f"job-{token}"))))
         committed = await self.turns.commit(turn)
-        assert isinstance(committed, tuple)
+        assert not isinstance(committed, UserStateChanged)
         await self.store.sequence(*Conversations.indexing(index_of(K, reference)))
         sent = [(turn.provisional_id(), "real")]
-        done = [entry.id for entry in committed[0][1:]]
+        done = [entry.id for entry in committed[1:]]
         await self.store.sequence(
             self.turns.acknowledgement(K, token, done, sent=sent, blocked_for=5, release=True),
         )
@@ -218,8 +218,8 @@ async def test_a_store_where_everything_is_done_holds_only_what_is_known(store: 
     assert isinstance(begun, Begun)
     begun.turn.mail_ids += [f"in:act-{token}" for token in ("t1", "t2")]
     committed = await life.turns.commit(begun.turn)
-    assert isinstance(committed, tuple)
-    entries = [entry.id for entry in [*begun.leftovers, *committed[0]]]
+    assert not isinstance(committed, UserStateChanged)
+    entries = [entry.id for entry in [*begun.leftovers, *committed]]
     await store.sequence(life.turns.acknowledgement(K, "t9", entries, release=True))
     for name, work in (("conversations", life.conversations), ("fanout", life.fanout), ("jobs", life.work)):
         for member in await store.run("ZRANGE", keys.work(name), 0, -1):

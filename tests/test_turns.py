@@ -55,12 +55,7 @@ class Bench:
     async def commit(self, turn: Turn) -> list[Entry]:
         committed = await self.turns.commit(turn)
         assert not isinstance(committed, UserStateChanged)
-        return committed[0]
-
-    async def left_by(self, turn: Turn) -> Left:
-        committed = await self.turns.commit(turn)
-        assert not isinstance(committed, UserStateChanged)
-        return committed[1]
+        return committed
 
     async def acknowledge(self, token: str, done: list[str], **arguments: Any) -> Left:
         arguments = {"release": True, **arguments}
@@ -254,7 +249,7 @@ async def test_a_commit_that_is_repeated_writes_once(bench: Bench) -> None:
     assert await bench.turns.commit(turn) == committed
     assert await bench.written() == after
     assert not isinstance(committed, UserStateChanged)
-    assert committed[1] == Left(outbox=2, mail=1)
+    assert await bench.acknowledge("t1", []) == Left(outbox=2, mail=1)
 
 
 async def test_what_cannot_be_stored_commits_nothing(bench: Bench) -> None:
@@ -330,8 +325,8 @@ async def test_mail_leaves_with_the_commit_and_not_before(bench: Bench) -> None:
     turn = await bench.turn()
     await bench.put("c", "a")
     assert set((await bench.written())["mail"]) == {b"a", b"b", b"c"}
-    assert (await bench.left_by(turn)).mail == 1
-    await bench.acknowledge("t1", [])
+    await bench.commit(turn)
+    assert (await bench.acknowledge("t1", [])).mail == 1
     await bench.put("a", "b", "c")
     assert [mail.id for mail in (await bench.turn("t2")).mail] == ["c"]
     assert 0 < await bench.store.run("TTL", keys.mail_ids(K)) <= keys.MAIL_IDS_TTL
@@ -350,8 +345,8 @@ async def test_mail_that_a_turn_does_not_take_stays(bench: Bench) -> None:
     await bench.put("a", "b")
     turn = await bench.turn()
     turn.mail_ids = ["a"]
-    assert (await bench.left_by(turn)).mail == 1
-    await bench.acknowledge("t1", [])
+    await bench.commit(turn)
+    assert (await bench.acknowledge("t1", [])).mail == 1
     assert [mail.id for mail in (await bench.turn("t2")).mail] == ["b"]
 
 

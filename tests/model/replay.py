@@ -163,8 +163,8 @@ class Replay:
             turn.send({"type": "message", "text": item}, "https://channel.example/")
         committed = await self._turns.commit(turn)
         assert not isinstance(committed, UserStateChanged)
-        mine.entries = [] if process.blocked else committed[0]
-        return tuple(_text(entry.effect) for entry in committed[0])
+        mine.entries = [] if process.blocked else committed
+        return tuple(_text(entry.effect) for entry in committed)
 
     async def _acknowledge(self, mine: _InHand, process: Process, *, release: bool) -> Any:
         done, rewritten, blocked_for = [], None, None
