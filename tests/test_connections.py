@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -20,8 +21,11 @@ from aiohappyeyeballs import AddrInfoType
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bots import connections
+from bots.channel import quoted
 from bots.connections import Connections, NoAnswer, NotSent, Response, Server
 from tests.waiting import until
 
@@ -137,6 +141,12 @@ async def test_no_line_of_a_request_can_hold_another(client: Connections, server
     with pytest.raises(ValueError, match="holds another"):
         await client.request("POST", server.server, "/", {"Authorization": f"Bearer x{break_}X: 1"}, within=10)
     assert not server.requests
+
+
+@given(st.text(max_size=40) | st.text("aZ09-._~ %/:;?#@é", max_size=40))
+def test_ids_are_quoted_as_the_standard_library_quotes_them(text: str) -> None:
+    """Whatever a channel calls its conversations."""
+    assert quoted(text) == quote(text, safe="")
 
 
 # ---------------------------------------------------------------------- what comes back
