@@ -51,7 +51,6 @@ from dialogs.services import Jobs, Services
 from dialogs.texts import apology, job_answer
 from domain.clock import Clock, system_clock
 from domain.errors import AsideError
-from domain.ids import NotificationId
 from domain.notification import Json
 from domain.service_url import ServiceUrls
 from jobs.answers import answer_to
@@ -71,7 +70,7 @@ from state.rates import Rates
 from state.store import Store
 from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
-from state.work import Claim, Work
+from state.work import Work
 from web.application import create_application
 from web.metrics import Metrics
 from web.services import WebServices
@@ -273,6 +272,10 @@ class Service:
             ended=self.metrics.turn_ended,
             clock=self.clock,
         )
+        self.fanout = Fanout(
+            *(self.store, self.fanout_work, self.notifications, self.conversations, self.mail, self.clock),
+            give_way=self.pipeline.precedence.give_way,
+        )
 
     def _tokens(self, cloud: Cloud) -> Tokens:
         settings = self.settings
@@ -293,22 +296,13 @@ class Service:
     # ------------------------------------------------------------------ running
 
     async def _start(self) -> None:
-        fanout = Fanout(
-            *(self.store, self.notifications, self.conversations, self.mail, self.clock),
-            give_way=self.pipeline.precedence.give_way,
-        )
-
-        async def spread(claim: Claim) -> None:
-            more = await fanout.page(NotificationId(claim.member))
-            await self.fanout_work.close(claim, again_in=0 if more else None)
-
         self._loops = [
             Loop(
                 *("delivery", self.work, self.pipeline.proactive_turn),
                 concurrency=DELIVERY_CONCURRENCY,
                 hurried=lambda: self.pipeline.precedence.taken,
             ),
-            Loop("fanout", self.fanout_work, spread, concurrency=FANOUT_CONCURRENCY),
+            Loop("fanout", self.fanout_work, self.fanout.go_on, concurrency=FANOUT_CONCURRENCY),
         ]
         for loop in self._loops:
             self._run(loop.run(), loop.name)
@@ -338,6 +332,7 @@ class Service:
                 jobs=self.jobs,
                 store=self.store,
                 pipeline=self.pipeline,
+                accept=self.fanout.accept,
                 authentication=self.authentication,
                 keys=settings.notify_api_keys,
                 development=settings.development,

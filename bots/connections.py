@@ -1,9 +1,9 @@
 """HTTP/1.1 to channels, over connections that are kept: a request is one write, and usually one read.
 
 A send needs little of what an HTTP client does: no cookies, no redirects, no streams, and nothing but a few bytes of
-the answer. A general client takes ten times the processor time, and two of these figures are most of what a delivery
-costs (``benchmarks/README.md``). Parsing (``httptools``), racing addresses (``aiohappyeyeballs``) and TLS are left to
-those who do that well. ``tests/test_connections.py`` holds this beside a general client.
+the answer. A general client takes several times the processor time for it, which was a quarter of what a delivery took
+(``benchmarks/README.md``). Parsing (``httptools``), racing addresses (``aiohappyeyeballs``) and TLS are left to those
+who do that well. ``tests/test_connections.py`` holds this beside a general client.
 """
 
 from __future__ import annotations

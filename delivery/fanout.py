@@ -1,5 +1,8 @@
 """Fan-out: one notification becomes a delivery in each recipient's mailbox, page by page.
 
+A few recipients have it there before the sender is answered: what is accepted one after the other for a conversation
+lies in its mailbox in that order, whichever process accepts it.
+
 Each page is entered in the notification's record before it is put into mailboxes, and the progress is noted after;
 a fan-out that is taken over repeats at most one page, and a mailbox takes nothing twice.
 """
@@ -8,31 +11,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, deliver_to, report
+from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, NotificationId, delivery_id
+from domain.notification import Notification
 from state.conversations import Conversations
 from state.fault_points import reached
 from state.mail import Mail
-from state.notifications import PAGE, Notifications, Progress
+from state.notifications import PAGE, Audience, Listed, Notifications, Progress
 from state.reports import recording
 from state.store import Store
+from state.work import Claim, Work
 
 log = logging.getLogger("aside.fanout")
 
 
+FEW = 10
+"""Recipients that are served before the sender is answered; more are served afterwards, page by page."""
 SLICE = 100
 """Recipients whose mail is made in one go: nobody else's turn goes on meanwhile."""
 
 
 class Fanout:
-    """``give_way`` is awaited between slices of the work."""
+    """``work`` is that of spreading notifications; ``give_way`` is awaited between slices of it."""
 
     def __init__(
         self,
         store: Store,
+        work: Work,
         notifications: Notifications,
         conversations: Conversations,
         mail: Mail,
@@ -41,10 +50,33 @@ class Fanout:
     ) -> None:
         self._give_way = give_way
         self._store = store
+        self._work = work
         self._notifications = notifications
         self._conversations = conversations
         self._mail = mail
         self._clock = clock
+
+    async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
+        """Record a notification, and put it into its recipients' mailboxes if they are few and its time has come.
+
+        The others get theirs from :meth:`go_on`. Raises :class:`StoreUnavailable`, unless it is recorded.
+        """
+        later = notification.send_at is not None and notification.send_at > self._clock()
+        if later or not isinstance(audience, Listed) or len(audience.conversations) > min(FEW, PAGE):
+            await self._notifications.accept(notification, audience, recipients)
+            return
+        claim = await self._notifications.accept_in_hand(notification, audience, recipients)
+        try:
+            await self._serve(notification, 0, audience.conversations)
+            await self._work.close(claim)
+        except StoreUnavailable:
+            ids = {"action": "work_interrupted", "loop": "accept", "member": notification.id}
+            log.warning("what was accepted will be spread when the store is back", extra=ids)
+
+    async def go_on(self, claim: Claim) -> None:
+        """Serve the next page of recipients of the notification that was claimed."""
+        more = await self.page(NotificationId(claim.member))
+        await self._work.close(claim, again_in=0 if more else None)
 
     async def page(self, nid: NotificationId) -> bool:
         """Serve the next page of recipients. False once there is none left (or the notification is gone)."""
@@ -56,22 +88,25 @@ class Fanout:
         wanted = await self._next(nid, progress)
         if not wanted:
             return False
-        start = progress.served
-        recipients = await self._notifications.enter(nid, start, wanted, Status.PENDING)
+        await self._serve(progress.notification, progress.served, wanted)
+        return True  # also where another has served this page meanwhile: it may have lost its claim to this one
+
+    async def _serve(self, notification: Notification, start: int, wanted: Sequence[ConversationKey]) -> None:
+        """Put a notification into the mailboxes of a page of recipients, of which the first is number ``start``."""
+        recipients = await self._notifications.enter(notification.id, start, wanted, Status.PENDING)
         reached("recipients_entered")
         now = self._clock()
         for first in range(0, len(recipients), SLICE):
             await self._give_way()
             refused = await self._mail.put(
                 [
-                    (key, deliver_to(progress.notification, start + first + offset, now))
+                    (key, deliver_to(notification, start + first + offset, now))
                     for offset, key in enumerate(recipients[first : first + SLICE])
                 ]
             )
             await self._overflow(refused)
         reached("mail_put")
-        await self._notifications.advance(nid, start, start + len(recipients), recipients[-1])
-        return True  # also where another has served this page meanwhile: it may have lost its claim to this one
+        await self._notifications.advance(notification.id, start, start + len(recipients), recipients[-1])
 
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""

@@ -19,7 +19,7 @@ from domain.notification import Content, Json, Notification
 from state import keys
 from state.scripts import Command, Script, scripted
 from state.store import Store
-from state.work import Work
+from state.work import Claim, Work
 
 RETENTION = timedelta(days=30)
 """How long a notification waits at most, and so how long it is kept."""
@@ -204,6 +204,16 @@ class Notifications:
 
     async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
         """Record a notification and have it fanned out when its time has come. Repeating it changes nothing."""
+        await self._record(notification, audience, recipients)
+        delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
+        await self._fanout.wake(notification.id, delay=max(0.0, delay))
+
+    async def accept_in_hand(self, notification: Notification, audience: Audience, recipients: int) -> Claim:
+        """Record a notification that the caller fans out now. Should it not live to, the fan-out goes on elsewhere."""
+        await self._record(notification, audience, recipients)
+        return await self._fanout.open(notification.id)
+
+    async def _record(self, notification: Notification, audience: Audience, recipients: int) -> None:
         nid = notification.id
         listed = audience.conversations if isinstance(audience, Listed) else ()
         described = {"listed": True} if isinstance(audience, Listed) else {"channelId": audience.channel_id}
@@ -219,8 +229,6 @@ class Notifications:
             Command(("ZADD", keys.notifications(), to_ms(notification.created_at), nid)),
             Command(("ZREMRANGEBYSCORE", keys.notifications(), "-inf", to_ms(self._clock()) - ttl * 1000)),
         )
-        delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
-        await self._fanout.wake(nid, delay=max(0.0, delay))
 
     async def reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""

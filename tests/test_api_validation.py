@@ -160,6 +160,7 @@ async def running(
     job_store = JobStore(store, jobs=job_work, conversations=work, clock=clock)
     made = create_application(
         WebServices(
+            accept=lambda *accepted: notifications.accept(*accepted),
             notifications=notifications,
             conversations=conversations,
             jobs=job_store if jobs else None,

@@ -115,21 +115,43 @@ Fate = tuple[list[str], str, bool]
 
 
 async def fate(worlds: Worlds, point: str, times: int, guarantee: str) -> Fate:
-    """Somebody in the middle of a form is sent a notification by a process that dies on the way."""
+    """Somebody in the middle of a form is sent a notification by a process that dies on the way.
+
+    A sender who got no answer, because it died before or meanwhile, posts it again as the same to the other process.
+    """
     async with worlds.new() as world:
         doomed = await world.starts()
         ann = world.person(doomed)
         await opens_the_form(ann)
         doomed.dies_at(point, times)
-        notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject", delivery=guarantee)
+        post: Json = {
+            "to": {"conversation": ann.key},
+            "text": NEWS,
+            "mode": "interject",
+            "delivery": guarantee,
+            "id": "once",
+        }
+        answer: tuple[int, Json] | None = None
+        with contextlib.suppress(aiohttp.ClientError):
+            answer = await world.sender(doomed).posts(post)
         await doomed.ends()
         other = await world.starts()
-        delivery = await ended(world.sender(other), notification)
+        if answer is None:
+            answer = await until(lambda: accepted(world.sender(other), post), within=SOON, what="it is accepted")
+        status, body = answer
+        assert status == 202, body
+        delivery = await ended(world.sender(other), body["id"])
         ann.bot_url = other.url
         await ann.sees(lambda texts: texts[-1] == SEVERITY)
         *shown, answer = await ann.says("high")
         assert answer == COUNT
         return shown, delivery["status"], bool(delivery.get("mayBeRepeated"))
+
+
+async def accepted(sender: Sender, post: Json) -> tuple[int, Json] | None:
+    """The answer to a request, once the one before it with the same id is given up."""
+    status, body = await sender.posts(post)
+    return None if status == 409 else (status, body)
 
 
 async def fates(worlds: Worlds, points: list[tuple[str, int]], guarantee: str) -> dict[tuple[str, int], Fate]:
@@ -173,6 +195,22 @@ async def test_what_is_to_be_shown_at_most_once_is(worlds: Worlds) -> None:
     assert await fates(worlds, list(expected), "at_most_once") == expected
 
 
+async def test_what_was_accepted_first_is_shown_first(world: World) -> None:
+    """Though the process that accepted it is killed at once, and what came after it was accepted by another."""
+    other = await world.starts()
+    ann = world.person(other)
+    await ann.says("hello")
+    for number in range(5):
+        doomed = await world.starts()
+        first = await world.sender(doomed).notifies(ann, f"{number}, first", mode="interject")
+        await doomed.kill()
+        second = await world.sender(other).notifies(ann, f"{number}, second", mode="interject")
+        for notification in (first, second):
+            assert (await ended(world.sender(other), notification))["status"] == "delivered"
+    shown = dict.fromkeys(text for text in ann.shows() if "," in text)  # the first may have been repeated
+    assert [*shown] == [f"{number}, {which}" for number in range(5) for which in ("first", "second")]
+
+
 async def told(worlds: Worlds, point: str, times: int) -> set[tuple[int, bool]]:
     """How often seven people are told whose notification was being spread, three at a time, by a process that died;
     and whether that may be more than once, as the record says."""
@@ -209,7 +247,7 @@ async def test_what_was_about_to_be_put_into_a_mailbox_can_be_cancelled(world: W
     ann = world.person(doomed)
     await ann.says("hello")
     doomed.dies_at("recipients_entered")
-    notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject")
+    notification = await world.sender(doomed).notifies({"all": True}, NEWS, mode="interject")
     await doomed.ends()
     other = await world.starts()
     async with world.http.delete(f"{other.url}/api/notifications/{notification}") as response:

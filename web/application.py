@@ -98,7 +98,7 @@ def _bot_routes(messages: Messages) -> list[Route]:
 
 
 def _notification_routes(services: WebServices) -> list[Route]:
-    notify = Notify(services.notifications, services.conversations, services.clock)
+    notify = Notify(services.accept, services.notifications, services.conversations, services.clock)
     records = NotificationRecords(services.notifications, services.clock)
     return [
         Route(

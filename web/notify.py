@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,9 @@ NAMED_AT_MOST = 20
 RETRY_IN_PROGRESS = 2
 TEST_TEXT = "proactive hello"
 
+Accept = Callable[[Notification, Audience, int], Awaitable[None]]
+"""Records a notification for an audience of so many, and sees to it that each of them gets it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Resolved:
@@ -50,7 +53,10 @@ class _Resolved:
 class Notify:
     """The handlers of ``/api/notify``."""
 
-    def __init__(self, notifications: Notifications, conversations: Conversations, clock: Clock) -> None:
+    def __init__(
+        self, accept: Accept, notifications: Notifications, conversations: Conversations, clock: Clock
+    ) -> None:
+        self._accept_it = accept
         self._notifications = notifications
         self._conversations = conversations
         self._clock = clock
@@ -74,7 +80,7 @@ class Notify:
             category="test",
         )
         recipients = await self._conversations.count()
-        await self._notifications.accept(notification, Everyone(), recipients)
+        await self._accept_it(notification, Everyone(), recipients)
         _log_accepted(notification, recipients, request)
         return web.Response(
             text=_PAGE.format(count="1 conversation" if recipients == 1 else f"{recipients} conversations"),
@@ -116,7 +122,7 @@ class Notify:
         parsed = parse_request(raw, now=now)
         resolved = await self._resolve(parsed.to)
         notification = _notification(nid, parsed, raw, now)
-        await self._notifications.accept(notification, resolved.audience, resolved.recipients)
+        await self._accept_it(notification, resolved.audience, resolved.recipients)
         _log_accepted(notification, resolved.recipients, request)
         scheduled = notification.send_at is not None and notification.send_at > now
         return Accepted(

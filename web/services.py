@@ -18,6 +18,7 @@ from web.access import GrantedKey
 from web.dead_letters import Replay
 from web.messages import Authentication, UserTurns
 from web.metrics import Metrics
+from web.notify import Accept
 
 Ready = Callable[[], Awaitable[Mapping[str, str]]]
 """Answers each dependency with ``ok``, or with what is wrong with it."""
@@ -27,6 +28,7 @@ Ready = Callable[[], Awaitable[Mapping[str, str]]]
 class WebServices:
     """``ready`` absent: the store is the only dependency. ``works`` are the queues whose lengths are measured."""
 
+    accept: Accept
     notifications: Notifications
     conversations: Conversations
     jobs: JobStore | None
