@@ -81,7 +81,7 @@ gc.enable()
 log = logging.getLogger("aside.app")
 
 ROLES = ("serve", "web", "worker", "check")
-COLLECT_AFTER = (10_000, 20, 50)
+COLLECT_AFTER = (50_000, 20, 50)
 """Allocations between garbage collections (Python's own: 700, 10, 10). A turn leaves hardly a cycle, but a few
 hundred turns under way are many objects to look through."""
 DELIVERY_CONCURRENCY = 400

@@ -23,12 +23,12 @@ TRIALS: dict[str, str] = {
     "one round trip at once, two for users": "state.store:ROUND_TRIPS=2",
     "four round trips at once, eight for users": "state.store:ROUND_TRIPS=8",
     "twice the lag before fewer run at once": "delivery.pace:UNHURRIED_LAG=0.024",
-    "half the proactive turns at once (100)": "app:DELIVERY_CONCURRENCY=100",
-    "twice the proactive turns at once (400)": "app:DELIVERY_CONCURRENCY=400",
+    "half the proactive turns at once (200)": "app:DELIVERY_CONCURRENCY=200",
+    "twice the proactive turns at once (800)": "app:DELIVERY_CONCURRENCY=800",
     "a fifth of a page of the fan-out (100)": "state.notifications:PAGE=100",
     "twice a page of the fan-out (1,000)": "state.notifications:PAGE=1000",
     "garbage collected as often as Python does": "app:COLLECT_AFTER=(700,10,10)",
-    "garbage collected ten times as rarely as now": "app:COLLECT_AFTER=(100000,20,50)",
+    "garbage collected four times as rarely as now": "app:COLLECT_AFTER=(200000,20,50)",
     "the standard event loop": "uvloop",
 }
 

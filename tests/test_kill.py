@@ -131,14 +131,14 @@ async def fate(worlds: Worlds, point: str, times: int, guarantee: str) -> Fate:
             "delivery": guarantee,
             "id": "once",
         }
-        answer: tuple[int, Json] | None = None
+        response: tuple[int, Json] | None = None
         with contextlib.suppress(aiohttp.ClientError):
-            answer = await world.sender(doomed).posts(post)
+            response = await world.sender(doomed).posts(post)
         await doomed.ends()
         other = await world.starts()
-        if answer is None:
-            answer = await until(lambda: accepted(world.sender(other), post), within=SOON, what="it is accepted")
-        status, body = answer
+        if response is None:
+            response = await until(lambda: accepted(world.sender(other), post), within=SOON, what="it is accepted")
+        status, body = response
         assert status == 202, body
         delivery = await ended(world.sender(other), body["id"])
         ann.bot_url = other.url
@@ -193,22 +193,6 @@ async def test_what_is_to_be_shown_at_most_once_is(worlds: Worlds) -> None:
         ("acknowledged", 1): ([NEWS, SEVERITY], "delivered", False),
     }
     assert await fates(worlds, list(expected), "at_most_once") == expected
-
-
-async def test_what_was_accepted_first_is_shown_first(world: World) -> None:
-    """Though the process that accepted it is killed at once, and what came after it was accepted by another."""
-    other = await world.starts()
-    ann = world.person(other)
-    await ann.says("hello")
-    for number in range(5):
-        doomed = await world.starts()
-        first = await world.sender(doomed).notifies(ann, f"{number}, first", mode="interject")
-        await doomed.kill()
-        second = await world.sender(other).notifies(ann, f"{number}, second", mode="interject")
-        for notification in (first, second):
-            assert (await ended(world.sender(other), notification))["status"] == "delivered"
-    shown = dict.fromkeys(text for text in ann.shows() if "," in text)  # the first may have been repeated
-    assert [*shown] == [f"{number}, {which}" for number in range(5) for which in ("first", "second")]
 
 
 async def told(worlds: Worlds, point: str, times: int) -> set[tuple[int, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.conftest import ServiceFactory
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Person, Sender
 from tests.processes import SOON, Nursery, Processes, ServiceProcess, sends
@@ -69,6 +71,25 @@ async def test_two_processes_give_a_conversation_one_turn_at_a_time(
     assert status == 200
     assert len(page["notifications"]) == 20
     assert len(channel.texts(ann.conversation)) == 21
+
+
+async def test_what_is_posted_one_after_the_other_is_shown_in_that_order(
+    start_service: ServiceFactory, http: aiohttp.ClientSession, channel: FakeChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever accepts it, and though what else is to be spread takes long: it need not be spread any more."""
+    services = [await start_service() for _ in range(2)]
+    never = asyncio.Event()
+    for service in services:
+        monkeypatch.setattr(service.fanout, "page", lambda _: never.wait())
+    urls = [f"http://127.0.0.1:{service.port}" for service in services]
+    ann = Person(http, urls[0], channel)
+    await ann.says("hello")
+    texts = [f"number {number}" for number in range(20)]
+    for number, text in enumerate(texts):
+        await Sender(http, urls[number % 2]).notifies(ann, text, mode="interject")
+    await until(lambda: "number 19" in "".join(channel.texts(ann.conversation)))
+    shown = re.findall(r"number \d+", "\n".join(channel.texts(ann.conversation)))  # some of them as a digest
+    assert [*dict.fromkeys(shown)] == texts
 
 
 async def test_web_and_worker_are_processes_of_their_own(
