@@ -65,9 +65,12 @@ class Fanout:
         if later or not isinstance(audience, Listed) or len(audience.conversations) > min(FEW, PAGE):
             await self._notifications.accept(notification, audience, recipients)
             return
-        claim = await self._notifications.accept_in_hand(notification, audience, recipients)
+        claim, new = await self._notifications.accept_in_hand(notification, audience, recipients)
         try:
-            await self._serve(notification, 0, audience.conversations)
+            if new:
+                await self._serve(notification, 0, audience.conversations)
+            else:
+                await self.page(notification.id)  # it may have been cancelled meanwhile, or be served
             await self._work.close(claim)
         except StoreUnavailable:
             ids = {"action": "work_interrupted", "loop": "accept", "member": notification.id}

@@ -208,19 +208,22 @@ class Notifications:
         delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
         await self._fanout.wake(notification.id, delay=max(0.0, delay))
 
-    async def accept_in_hand(self, notification: Notification, audience: Audience, recipients: int) -> Claim:
-        """Record a notification that the caller fans out now. Should it not live to, the fan-out goes on elsewhere."""
-        await self._record(notification, audience, recipients)
-        return await self._fanout.open(notification.id)
+    async def accept_in_hand(
+        self, notification: Notification, audience: Audience, recipients: int
+    ) -> tuple[Claim, bool]:
+        """Record a notification that the caller fans out now; also whether it was new. Should the caller not live to,
+        the fan-out goes on elsewhere."""
+        new = await self._record(notification, audience, recipients)
+        return await self._fanout.open(notification.id), new
 
-    async def _record(self, notification: Notification, audience: Audience, recipients: int) -> None:
+    async def _record(self, notification: Notification, audience: Audience, recipients: int) -> bool:
         nid = notification.id
         listed = audience.conversations if isinstance(audience, Listed) else ()
         described = {"listed": True} if isinstance(audience, Listed) else {"channelId": audience.channel_id}
         left = (notification.expires_at - self._clock()).total_seconds()
         ttl = max(keys.NOTIFICATION_TTL, math.ceil(left) + keys.DAY)
         body = orjson.dumps(notification.to_json())
-        await self._store.sequence(
+        new, *_ = await self._store.sequence(
             scripted(
                 _ACCEPT,
                 [keys.notification(nid), keys.recipients(nid)],
@@ -229,6 +232,7 @@ class Notifications:
             Command(("ZADD", keys.notifications(), to_ms(notification.created_at), nid)),
             Command(("ZREMRANGEBYSCORE", keys.notifications(), "-inf", to_ms(self._clock()) - ttl * 1000)),
         )
+        return bool(new)
 
     async def reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""

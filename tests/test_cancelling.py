@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from app import Service
+from domain.ids import ConversationKey, NotificationId, new_id
+from domain.notification import Content, Mode, Notification
+from state.notifications import Listed
 from tests.people import Person, Sender
 
 
@@ -42,6 +46,27 @@ async def test_what_is_scheduled_is_not_sent(ann: Person, sender: Sender) -> Non
     assert await cancels(sender, notification) == 202
     status, body = await sender.gets(f"/api/notifications/{notification}")
     assert (status, body["counts"]) == (200, {"cancelled": 1})
+
+
+async def test_what_is_accepted_again_stays_cancelled(ann: Person, sender: Sender, service: Service) -> None:
+    """Its sender got no answer, for the process died right after recording it; an operator cancelled it; and the
+    sender posts it again as the same."""
+    await ann.says("hello")
+    now = service.clock()
+    notification = Notification(
+        id=NotificationId(new_id("ntf")),
+        content=Content(activity={"type": "message", "text": "never mind"}),
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        mode=Mode.INTERJECT,
+    )
+    audience = Listed(conversations=(ConversationKey(ann.key),))
+    await service.notifications.accept_in_hand(notification, audience, 1)
+    assert await cancels(sender, notification.id) == 202
+    await service.fanout.accept(notification, audience, 1)
+    _, body = await sender.gets(f"/api/notifications/{notification.id}")
+    assert body["counts"] == {"cancelled": 1}
+    assert await ann.says("and?") == ["You sent: and?"]
 
 
 async def test_an_unknown_one_is_404(sender: Sender) -> None:
