@@ -343,5 +343,5 @@ class TestATurnThatTakesLongerThanTheChannelWaits:
         for gate in ("more", "end"):
             gates[gate].set()
         await ann.hears("one", "two", "three", "four")
-        assert (await ann.posts(activity))[0] == 200
+        assert (await ann.posts(activity))[0] in (200, 202)  # on a busy machine it takes a tenth of a second, too
         assert ann.news() == []
