@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from state.store import AT_ONCE, HURRIED
+from state.store import HURRIED
 
 LONGEST_PAUSE = 0.08
 """Seconds."""
+AT_A_TIME = 2
+"""Turns that go on before the event loop looks at what else there is."""
 
 
 class Precedence:
@@ -58,7 +60,7 @@ class Precedence:
         """A few at a time: should a user come in meanwhile, the others wait again."""
         if self._users:
             return
-        for pause in list(islice(self._paused, AT_ONCE)):
+        for pause in list(islice(self._paused, AT_A_TIME)):
             del self._paused[pause]
             _end(pause)
         if self._paused:

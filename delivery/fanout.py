@@ -99,17 +99,23 @@ class Fanout:
         recipients = await self._notifications.enter(notification.id, start, wanted, Status.PENDING)
         reached("recipients_entered")
         now = self._clock()
-        for first in range(0, len(recipients), SLICE):
-            await self._give_way()
-            refused = await self._mail.put(
-                [
-                    (key, deliver_to(notification, start + first + offset, now))
-                    for offset, key in enumerate(recipients[first : first + SLICE])
-                ]
-            )
-            await self._overflow(refused)
+        try:
+            async with asyncio.TaskGroup() as putting:  # one after the other would spread no faster than turns deliver
+                for first in range(0, len(recipients), SLICE):
+                    await self._give_way()
+                    mail = [
+                        (key, deliver_to(notification, start + first + offset, now))
+                        for offset, key in enumerate(recipients[first : first + SLICE])
+                    ]
+                    putting.create_task(self._put(mail))
+                    await asyncio.sleep(0)
+        except* StoreUnavailable as unavailable:
+            raise StoreUnavailable(str(unavailable.exceptions[0])) from unavailable
         reached("mail_put")
         await self._notifications.advance(notification.id, start, start + len(recipients), recipients[-1])
+
+    async def _put(self, mail: Sequence[tuple[ConversationKey, Delivery]]) -> None:
+        await self._overflow(await self._mail.put(mail))
 
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""

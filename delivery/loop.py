@@ -20,8 +20,9 @@ IDLE = 1.0
 UNAVAILABLE_PAUSE = 0.5
 PULSE = 0.002
 """Seconds between looks at how the loop is doing, while there is work."""
-AHEAD = 32
-"""Claims taken in one round trip even where fewer can run: their turn comes within a moment."""
+AHEAD = 64
+"""Claims taken at a time, and kept in hand: what runs would otherwise wait for the next round trip. It is a moment's
+worth of a broadcast, so that nothing lies here while another process has time for it."""
 
 
 class Loop:
@@ -43,24 +44,26 @@ class Loop:
         self._work = work
         self._do = do
         self._pace = Pace(concurrency)
+        self._ahead = min(AHEAD, concurrency)
         self._hurried = hurried
         self._in_hand: deque[Claim] = deque()
+        self._came = asyncio.Event()
+        """There is something in hand."""
+        self._wanted = asyncio.Event()
+        """There is room in hand."""
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
         listener = asyncio.create_task(self._work.listen(), name=f"{self.name} bell")
+        supply = asyncio.create_task(self._supply(), name=f"{self.name} supply")
         try:
             while True:
-                try:
-                    await self._step()
-                except StoreUnavailable:
-                    await asyncio.sleep(UNAVAILABLE_PAUSE)
-                except Exception:
-                    log.exception("the loop goes on after an error", extra={"action": "loop_error", "loop": self.name})
-                    await asyncio.sleep(UNAVAILABLE_PAUSE)
+                await self._step()
         finally:
             listener.cancel()
+            supply.cancel()
+            await asyncio.wait([supply])
             given_back = [claim.member for claim in self._in_hand]
             self._in_hand.clear()
             with suppress(StoreUnavailable):
@@ -73,15 +76,30 @@ class Loop:
         for running in self._running:
             running.cancel()
 
-    async def _step(self) -> None:
-        places = self._pace.allowed - len(self._running)
-        if places > 0 and len(self._in_hand) < max(places, AHEAD // 2):
-            claims, next_due = await self._claim(max(places, AHEAD))
-            self._in_hand.extend(claims)
-            if not self._in_hand:
+    async def _supply(self) -> None:
+        """Keep something in hand as long as anything is due."""
+        while True:
+            try:
+                claims, next_due = await self._claim(self._ahead)
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    ids = {"action": "loop_error", "loop": self.name}
+                    log.exception("the loop goes on after an error", extra=ids)
+                await asyncio.sleep(UNAVAILABLE_PAUSE)
+                continue
+            if not claims:
                 await self._work.wait(min(IDLE, next_due) if next_due is not None else IDLE)
-                return
-        for _ in range(min(places, len(self._in_hand))):
+                continue
+            self._in_hand.extend(claims)
+            self._came.set()
+            while len(self._in_hand) >= self._ahead:
+                self._wanted.clear()
+                await self._wanted.wait()
+
+    async def _step(self) -> None:
+        """Start as many as may run, and feel what that does to the event loop."""
+        await self._came.wait()
+        for _ in range(min(self._pace.allowed - len(self._running), len(self._in_hand))):
             running = asyncio.create_task(self._one_after_the_other(), name=self.name)
             self._running.add(running)
             running.add_done_callback(self._running.discard)
@@ -92,7 +110,12 @@ class Loop:
     async def _one_after_the_other(self) -> None:
         """A task for many claims: to make one for each costs a twentieth of what a delivery does."""
         while self._in_hand and len(self._running) <= self._pace.allowed:
-            await self._guarded(self._in_hand.popleft())
+            claim = self._in_hand.popleft()
+            if len(self._in_hand) < self._ahead:
+                self._wanted.set()
+            if not self._in_hand:
+                self._came.clear()
+            await self._guarded(claim)
 
     async def _claim(self, places: int) -> tuple[list[Claim], float | None]:
         """What is due. A claim that is cut off at a shutdown gives back what it took, for others to take at once."""

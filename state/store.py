@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -45,7 +46,7 @@ log = logging.getLogger("aside.store")
 
 BATCH = 32
 """Calls in one round trip at most: a longer one would hold up those behind it."""
-ROUND_TRIPS = 4
+ROUND_TRIPS = 8
 """Round trips under way at once; beyond half of them only for calls that somebody waits for."""
 ENOUGH = 24
 """Calls that leave although a round trip is under way. Fewer wait until it is over, and a moment longer: each round
@@ -69,10 +70,16 @@ _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAga
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
-OVERTAKES = 4
+OVERTAKES = 8
 """Round trips for users before there is one for what else waits: leases are renewed there, and broadcasts accepted."""
+
 AT_ONCE = 8
 """Calls that are answered before the event loop looks at what else there is."""
+AMONG_USERS = 2
+"""While users speak, calls that nobody waits for take that part of all this: the server does one thing after the other,
+and so does the event loop."""
+LATELY = 1.0
+"""Seconds after a user's last call for which that holds."""
 
 HURRIED: ContextVar[bool] = ContextVar("hurried", default=False)
 """Whether a user waits for what the current task does: its calls leave at once, and before others."""
@@ -135,6 +142,7 @@ class _Lane:
         self._hang_up = hang_up
         self._loop = asyncio.get_running_loop()  # to ask for it at every call is a system call each time
         self._hurried: list[_Group] = []
+        self._hurried_at = -math.inf
         self._queue: list[_Group] = []
         self._overtaken = 0
         """Round trips that left before what waits in ``_queue``."""
@@ -145,7 +153,11 @@ class _Lane:
 
     def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        (self._hurried if HURRIED.get() else self._queue).append(_Group(commands, future))
+        if HURRIED.get():
+            self._hurried_at = self._loop.time()
+            self._hurried.append(_Group(commands, future))
+        else:
+            self._queue.append(_Group(commands, future))
         if self._worth_another(len(self.flushes)):
             self.flushes.add(self._loop.create_task(self._flush(), name="store-flush"))
         return future
@@ -154,7 +166,11 @@ class _Lane:
         """Whether a round trip is to begin while so many are under way."""
         if self._hurried:
             return under_way < ROUND_TRIPS
-        return under_way == 0 or (len(self._queue) >= ENOUGH and under_way < ROUND_TRIPS // 2)
+        return under_way == 0 or (len(self._queue) >= ENOUGH and under_way < self._modest(ROUND_TRIPS // 2))
+
+    def _modest(self, most: int) -> int:
+        """How much of ``most`` is for calls that nobody waits for."""
+        return max(1, most // AMONG_USERS) if self._loop.time() - self._hurried_at < LATELY else most
 
     async def _flush(self) -> None:
         """Leaves ``flushes`` in the step in which it finds nothing to do that others of them will not do: nobody may
@@ -183,13 +199,13 @@ class _Lane:
                 if not group.future.done():
                     group.future.set_exception(error)
             return
-        start = 0
+        start, at_once = 0, self._modest(AT_ONCE)
         for number, group in enumerate(groups, 1):
             end = start + len(group.commands)
             if not group.future.done():
                 group.future.set_result(results[start:end])
             start = end
-            if number % AT_ONCE == 0:
+            if number % at_once == 0:
                 await asyncio.sleep(0)  # who has come in meanwhile need not wait until all of these have gone on
 
     def _take(self) -> list[_Group]:
@@ -198,9 +214,9 @@ class _Lane:
         hurried = bool(self._hurried) and (not self._queue or self._overtaken < OVERTAKES)
         self._overtaken = self._overtaken + 1 if hurried and self._queue else 0
         waiting = self._hurried if hurried else self._queue
-        size = count = 0
+        size, count, most = 0, 0, self._modest(BATCH)
         for group in waiting:
-            if count and size + len(group.commands) > BATCH:
+            if count and size + len(group.commands) > most:
                 break
             size += len(group.commands)
             count += 1

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from bots import precedence
-from bots.precedence import Precedence
-from state.store import AT_ONCE
+from bots.precedence import AT_A_TIME, Precedence
 from tests.waiting import until
 
 
@@ -68,13 +67,13 @@ async def test_those_that_paused_go_on_a_few_at_a_time(monkeypatch: pytest.Monke
     one, done = Precedence(), list[int]()
     monkeypatch.setattr(precedence, "LONGEST_PAUSE", 3600.0)
     with one.of_user():
-        turns = [asyncio.create_task(steps(one, done)) for _ in range(5 * AT_ONCE)]
+        turns = [asyncio.create_task(steps(one, done)) for _ in range(5 * AT_A_TIME)]
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     with one.of_user():
         for _ in range(3):
             await asyncio.sleep(0)
         went_on = done.count(0)
-        assert AT_ONCE <= went_on <= 2 * AT_ONCE
+        assert AT_A_TIME <= went_on <= 2 * AT_A_TIME
     await asyncio.gather(*turns)
-    assert done.count(2) == 5 * AT_ONCE
+    assert done.count(2) == 5 * AT_A_TIME
