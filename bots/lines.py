@@ -61,6 +61,11 @@ class Lines:
         """Whether a turn of this conversation runs or waits in this process."""
         return key in self._lines
 
+    def awaited(self, key: ConversationKey) -> bool:
+        """Whether a turn waits for the one of this conversation that runs in this process."""
+        line = self._lines.get(key)
+        return line is not None and line.many > 1
+
     def turn(self, key: ConversationKey) -> AbstractAsyncContextManager[None]:
         """The block is the turn's once it is its turn. Raises :class:`ConversationFull`."""
         return _Place(self._lines, key)

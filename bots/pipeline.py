@@ -50,6 +50,7 @@ from state.activities import activity_from_json, to_json
 from state.fault_points import reached
 from state.mail import Mail
 from state.pins import PATIENCE, PAUSES, Pin
+from state.store import HURRIED
 from state.turn import Kept, Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
 from state.work import Claim, Work
@@ -131,6 +132,8 @@ class Pipeline:
         """
         key = conversation_key(activity.channel_id, activity.conversation.id)
         received = self._clock()
+        if self._lines.standing(key):
+            self.precedence.hurry(key)
         async with self._lines.turn(key):
             with self.precedence.of_user():
                 return await self._in_line(key, received, identity, activity)
@@ -182,7 +185,8 @@ class Pipeline:
             async def begin(work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
                 return await self._turns.begin(key, token, work=work)
 
-            await self.precedence.give_way()
+            HURRIED.set(False)  # the task may have had a turn before this one
+            await self._give_way(key)
             reached("before_lock")
             begun = await begin(self._work)
             if not isinstance(begun, Begun):
@@ -263,7 +267,7 @@ class Pipeline:
                     blocked=bool(blocked_for),
                 )
                 if activity is None:
-                    await self.precedence.give_way()
+                    await self._give_way(held.key)
                 try:
                     async with early:
                         answer = await run(turn)
@@ -324,6 +328,13 @@ class Pipeline:
         await self._outbox.carry_out(held.key, held.token, [], release=True, closing=closing)
         raise ConversationFull("The channel accepts nothing for this conversation now.", blocked_for)
 
+    async def _give_way(self, key: ConversationKey) -> None:
+        """Between the steps of a proactive turn. Should its user wait for it, it is as urgent as the user's own."""
+        if not self._lines.awaited(key):
+            await self.precedence.give_way(key)
+        if self._lines.awaited(key):
+            HURRIED.set(True)
+
     async def _in_turn(self, turn: Turn, running: Awaitable[Any]) -> Any:
         before = CURRENT_TURN.set(turn)
         try:
@@ -344,7 +355,7 @@ class Pipeline:
     ) -> None:
         """Carry out what was committed, unless the channel wants nothing now; let go of the conversation."""
         if not answering:
-            await self.precedence.give_way()
+            await self._give_way(held.key)
         again_in = turn.look_again()
         blocked_for = max(blocked_for, early.blocked_for)
         if blocked_for:

@@ -1,4 +1,5 @@
-"""Users go first: while the turn of one is under way, proactive turns pause between their steps.
+"""Users go first: while the turn of one is under way, proactive turns pause between their steps, unless a user waits
+for just that conversation.
 
 What is in the middle of a broadcast would otherwise have its next step before every step of the user's turn. The
 pauses are short, so that a broadcast goes on however much is said.
@@ -22,7 +23,8 @@ AT_A_TIME = 2
 class Precedence:
     def __init__(self) -> None:
         self._users = 0
-        self._paused: dict[asyncio.Future[None], None] = {}
+        self._paused: dict[asyncio.Future[None], str] = {}
+        """Pauses, and what is paused."""
 
     @property
     def taken(self) -> bool:
@@ -42,19 +44,25 @@ class Precedence:
             if not self._users:
                 self._go_on()
 
-    async def give_way(self) -> None:
-        """Between the steps of a turn that no user waits for."""
+    async def give_way(self, key: str = "") -> None:
+        """Between the steps of what no user waits for; ``key``: the conversation, should one come to wait for it."""
         if not self._users:
             return
         loop = asyncio.get_running_loop()
         pause: asyncio.Future[None] = loop.create_future()
-        self._paused[pause] = None
+        self._paused[pause] = key
         timer = loop.call_later(LONGEST_PAUSE, _end, pause)
         try:
             await pause
         finally:
             timer.cancel()
             self._paused.pop(pause, None)
+
+    def hurry(self, key: str) -> None:
+        """A user waits for what is done in this conversation: its pause ends."""
+        for pause, paused in self._paused.items():
+            if paused == key:
+                _end(pause)
 
     def _go_on(self) -> None:
         """A few at a time: should a user come in meanwhile, the others wait again."""

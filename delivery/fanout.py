@@ -102,7 +102,8 @@ class Fanout:
         try:
             async with asyncio.TaskGroup() as putting:  # one after the other would spread no faster than turns deliver
                 for first in range(0, len(recipients), SLICE):
-                    await self._give_way()
+                    if first:
+                        await self._give_way()
                     mail = [
                         (key, deliver_to(notification, start + first + offset, now))
                         for offset, key in enumerate(recipients[first : first + SLICE])

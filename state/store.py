@@ -46,7 +46,7 @@ log = logging.getLogger("aside.store")
 
 BATCH = 32
 """Calls in one round trip at most: a longer one would hold up those behind it."""
-ROUND_TRIPS = 8
+ROUND_TRIPS = 4
 """Round trips under way at once; beyond half of them only for calls that somebody waits for."""
 ENOUGH = 24
 """Calls that leave although a round trip is under way. Fewer wait until it is over, and a moment longer: each round
@@ -70,16 +70,17 @@ _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAga
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
 """How the other errors begin with which a server refuses for now: a script that hangs, a full disk, lost replicas."""
 
-OVERTAKES = 8
+OVERTAKES = 4
 """Round trips for users before there is one for what else waits: leases are renewed there, and broadcasts accepted."""
 
-AT_ONCE = 8
-"""Calls that are answered before the event loop looks at what else there is."""
-AMONG_USERS = 2
-"""While users speak, calls that nobody waits for take that part of all this: the server does one thing after the other,
-and so does the event loop."""
+BATCH_AMONG_USERS = 16
+"""Calls in one round trip while users speak, of which then only one is under way: the server does one after the other,
+and whoever comes in waits."""
+AT_ONCE = 2
+"""Calls that are answered, while users speak, before the event loop looks at what else there is. Otherwise it is a
+whole round trip: what many turns do one after the other takes a twentieth less if it is the same step of each."""
 LATELY = 1.0
-"""Seconds after a user's last call for which that holds."""
+"""Seconds after a user's last call in which users speak."""
 
 HURRIED: ContextVar[bool] = ContextVar("hurried", default=False)
 """Whether a user waits for what the current task does: its calls leave at once, and before others."""
@@ -166,11 +167,12 @@ class _Lane:
         """Whether a round trip is to begin while so many are under way."""
         if self._hurried:
             return under_way < ROUND_TRIPS
-        return under_way == 0 or (len(self._queue) >= ENOUGH and under_way < self._modest(ROUND_TRIPS // 2))
+        if under_way == 0 or len(self._queue) < ENOUGH:
+            return under_way == 0
+        return under_way < (1 if self._users_speak() else ROUND_TRIPS // 2)
 
-    def _modest(self, most: int) -> int:
-        """How much of ``most`` is for calls that nobody waits for."""
-        return max(1, most // AMONG_USERS) if self._loop.time() - self._hurried_at < LATELY else most
+    def _users_speak(self) -> bool:
+        return self._loop.time() - self._hurried_at < LATELY
 
     async def _flush(self) -> None:
         """Leaves ``flushes`` in the step in which it finds nothing to do that others of them will not do: nobody may
@@ -199,7 +201,7 @@ class _Lane:
                 if not group.future.done():
                     group.future.set_exception(error)
             return
-        start, at_once = 0, self._modest(AT_ONCE)
+        start, at_once = 0, AT_ONCE if self._users_speak() else len(groups)
         for number, group in enumerate(groups, 1):
             end = start + len(group.commands)
             if not group.future.done():
@@ -214,7 +216,7 @@ class _Lane:
         hurried = bool(self._hurried) and (not self._queue or self._overtaken < OVERTAKES)
         self._overtaken = self._overtaken + 1 if hurried and self._queue else 0
         waiting = self._hurried if hurried else self._queue
-        size, count, most = 0, 0, self._modest(BATCH)
+        size, count, most = 0, 0, BATCH if hurried or not self._users_speak() else BATCH_AMONG_USERS
         for group in waiting:
             if count and size + len(group.commands) > most:
                 break

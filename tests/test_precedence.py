@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from app import Service
 from bots import precedence
 from bots.precedence import AT_A_TIME, Precedence
+from domain.ids import ConversationKey
+from tests.own_dialogs.slow import gates
+from tests.people import Json, Person, Sender
+from tests.serving import serving
 from tests.waiting import until
 
 
@@ -77,3 +84,59 @@ async def test_those_that_paused_go_on_a_few_at_a_time(monkeypatch: pytest.Monke
         assert AT_A_TIME <= went_on <= 2 * AT_A_TIME
     await asyncio.gather(*turns)
     assert done.count(2) == 5 * AT_A_TIME
+
+
+class TestAUserWhoSpeaksWhileTheirConversationHasAProactiveTurn:
+    """They are answered after it, and it does not give way to somebody else meanwhile."""
+
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Slow")
+
+    @pytest.fixture(autouse=True)
+    def endless_pauses(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(precedence, "LONGEST_PAUSE", 3600.0)
+        gates.clear()
+        yield
+        for gate in gates.values():
+            gate.set()
+
+    async def test_ends_its_pause(self, ann: Person, bob: Person, sender: Sender, service: Service) -> None:
+        await bob.says("quick")
+        slow = asyncio.create_task(ann.posts(ann.activity(text="talk")))
+        await ann.hears("one", "two")
+        await sender.notifies(bob, "news")
+        paused = service.pipeline.precedence._paused
+        await until(lambda: bob.key in paused.values(), what="the turn pauses")
+        assert await bob.says("quick") == ["news", "quick"]
+        assert not slow.done()
+        await ends(slow)
+
+    async def test_leaves_it_no_pause(
+        self, ann: Person, bob: Person, sender: Sender, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await bob.says("quick")
+        begin, may, begins = service.turns.begin, asyncio.Event(), asyncio.Event()
+
+        async def slowly(*args: Any, **kwargs: Any) -> Any:
+            begins.set()
+            await may.wait()
+            return await begin(*args, **kwargs)
+
+        monkeypatch.setattr(service.turns, "begin", slowly)
+        await sender.notifies(bob, "news")
+        await begins.wait()
+        monkeypatch.setattr(service.turns, "begin", begin)
+        slow = asyncio.create_task(ann.posts(ann.activity(text="talk")))
+        await ann.hears("one", "two")
+        speaking = asyncio.create_task(bob.posts(bob.activity(text="quick")))
+        await until(lambda: service.pipeline._lines.awaited(ConversationKey(bob.key)), what="bob waits for his turn")
+        may.set()
+        assert (await speaking)[0] == 200
+        assert bob.news() == ["news", "quick"]
+        assert not slow.done()
+        await ends(slow)
+
+
+async def ends(slow: asyncio.Task[tuple[int, Json | None]]) -> None:
+    for gate in ("more", "end"):
+        gates[gate].set()
+    assert (await slow)[0] == 200

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
 from state.scripts import Command, Script, scripted
-from state.store import AMONG_USERS, BATCH, ENOUGH, HURRIED, OVERTAKES, ROUND_TRIPS, Store
+from state.store import BATCH, BATCH_AMONG_USERS, ENOUGH, HURRIED, OVERTAKES, ROUND_TRIPS, Store
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
@@ -295,15 +295,16 @@ async def test_many_calls_do_not_wait_for_a_slow_store(slow: Slow) -> None:
 
 
 async def test_while_users_speak_other_calls_take_less(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer of their round trips are under way, with fewer calls each: a user's call waits for what is before it."""
+    """One of their round trips is under way, with fewer calls: a user's call waits for what is before it."""
     monkeypatch.setattr("state.store.LATELY", 3600.0)
+    await slow.calls_come(1 + 5 * BATCH)
+    assert slow.sizes == [1] + [ENOUGH] * (ROUND_TRIPS // 2 - 1)
     await slow.calls_come(1, hurried=True)
-    await slow.calls_come(5 * BATCH)
-    under_way, batch = ROUND_TRIPS // 2 // AMONG_USERS, BATCH // AMONG_USERS
-    assert slow.sizes == [1] + [batch] * (under_way - 1)
     await slow.all_answered()
-    assert max(slow.sizes) == batch
-    assert sum(slow.sizes) == 1 + 5 * BATCH
+    user = ROUND_TRIPS // 2
+    assert slow.sizes[user] == 1
+    assert max(slow.sizes[user:]) == BATCH_AMONG_USERS
+    assert sum(slow.sizes) == 1 + 5 * BATCH + 1
 
 
 async def test_calls_that_a_user_waits_for_leave_at_once(slow: Slow) -> None:
