@@ -1,0 +1,107 @@
+"""The fan-out: many recipients have it soon, and each of them once, also where the store goes away in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+
+import app
+from app import Service
+from delivery import fanout
+from domain.errors import StoreUnavailable
+from tests.conftest import ServiceFactory, url_of
+from tests.fake_channel import FakeChannel
+from tests.people import Person, Sender
+from tests.serving import impatient
+
+__all__ = ["impatient"]
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+SLICES = 3
+
+
+@pytest.fixture
+async def service(start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Slices are small, and what was interrupted goes on soon."""
+    monkeypatch.setattr(app, "FANOUT_LEASE", 0.2)
+    monkeypatch.setattr(fanout, "SLICE", 2)
+    return await start_service()
+
+
+@pytest.fixture
+async def crowd(service: Service, http: aiohttp.ClientSession, channel: FakeChannel) -> list[Person]:
+    people = [Person(http, url_of(service), channel, f"p{number}") for number in range(2 * SLICES)]
+    for person in people:
+        await person.says("hello")
+    return people
+
+
+def before_mail(service: Service, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Any]) -> None:
+    """Await ``do()`` each time before a slice is put into mailboxes."""
+    put = service.mail.put
+
+    async def putting(mail: Sequence[Any]) -> Any:
+        await do()
+        return await put(mail)
+
+    monkeypatch.setattr(service.mail, "put", putting)
+
+
+async def test_the_slices_of_a_page_do_not_wait_for_each_other(
+    service: Service, crowd: list[Person], sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the store takes for one: a broadcast would else be spread no faster than it is shown."""
+    all_there = asyncio.Barrier(SLICES)
+    before_mail(service, monkeypatch, all_there.wait)
+    await sender.notifies({"all": True}, "news")
+    for person in crowd:
+        await person.hears("news")
+
+
+@pytest.mark.parametrize("fails", range(SLICES))
+async def test_a_page_that_was_interrupted_is_finished(
+    service: Service, crowd: list[Person], sender: Sender, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    """Those whose slice was put already are not told again, and the others are."""
+    tries: list[int] = []
+
+    async def one_fails() -> None:
+        tries.append(len(tries))
+        if tries[-1] == fails:
+            raise StoreUnavailable("away")
+
+    before_mail(service, monkeypatch, one_fails)
+    nid = await sender.notifies({"all": True}, "news")
+    for person in crowd:
+        await person.hears("news")
+    for index in range(len(crowd)):
+        await sender.becomes(nid, "delivered", index)
+    assert [person.shows().count("news") for person in crowd] == [1] * len(crowd)
+
+
+async def test_what_is_accepted_for_a_few_is_accepted_although_the_store_goes_away(
+    service: Service,
+    crowd: list[Person],
+    sender: Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is recorded by then, so that its sender need not send it again; it is put into their mailboxes later."""
+    tries: list[int] = []
+
+    async def first_fail() -> None:
+        tries.append(1)
+        if len(tries) <= SLICES:
+            raise StoreUnavailable("away")
+
+    before_mail(service, monkeypatch, first_fail)
+    await sender.notifies({"conversations": [person.key for person in crowd]}, "news")
+    interrupted = [vars(record) for record in caplog.records if getattr(record, "action", "") == "work_interrupted"]
+    assert [record["loop"] for record in interrupted] == ["accept"]
+    for person in crowd:
+        await person.hears("news")
