@@ -26,9 +26,15 @@ SLICES = 3
 
 
 @pytest.fixture
-async def service(start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """Slices are small, and what was interrupted goes on soon."""
-    monkeypatch.setattr(app, "FANOUT_LEASE", 0.2)
+def lease() -> float:
+    """Seconds after which a page that was interrupted is taken up again."""
+    return 0.2
+
+
+@pytest.fixture
+async def service(start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch, lease: float) -> Service:
+    """Its slices are small."""
+    monkeypatch.setattr(app, "FANOUT_LEASE", lease)
     monkeypatch.setattr(fanout, "SLICE", 2)
     return await start_service()
 
@@ -52,6 +58,7 @@ def before_mail(service: Service, monkeypatch: pytest.MonkeyPatch, do: Callable[
     monkeypatch.setattr(service.mail, "put", putting)
 
 
+@pytest.mark.parametrize("lease", [3600.0])
 async def test_the_slices_of_a_page_do_not_wait_for_each_other(
     service: Service, crowd: list[Person], sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
