@@ -24,7 +24,7 @@ class Precedence:
     def __init__(self) -> None:
         self._users = 0
         self._paused: dict[asyncio.Future[None], str] = {}
-        """Pauses, and what is paused."""
+        """Pauses, and the conversation that pauses ('' if it is none's)."""
 
     @property
     def taken(self) -> bool:
