@@ -21,8 +21,8 @@ UNAVAILABLE_PAUSE = 0.5
 PULSE = 0.002
 """Seconds between looks at how the loop is doing, while there is work."""
 AHEAD = 64
-"""Claims taken at a time, and kept in hand: what runs would otherwise wait for the next round trip. No more than a moment
-of a broadcast, so that little lies here while another process has time for it."""
+"""Claims taken at a time, and kept in hand: what runs would otherwise wait for the next round trip. No more than a
+moment's worth of a broadcast, so that little lies here while another process has time for it."""
 
 
 class Loop:
