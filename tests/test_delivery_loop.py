@@ -127,8 +127,8 @@ async def test_the_loop_outlives_errors_while_it_claims(
         await until(lambda: doer.done == ["a"])
 
 
-async def test_work_that_fails_does_not_end_the_loop(work: Work) -> None:
-    """Its claim is left open, so that it comes back when its lease ends; the next is done."""
+async def test_work_that_fails_does_not_end_the_loop(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    """Its claim is left open, so that it comes back when its lease ends; the log has it, and the next is done."""
     done: list[str] = []
 
     async def do(claim: Claim) -> None:
@@ -142,3 +142,5 @@ async def test_work_that_fails_does_not_end_the_loop(work: Work) -> None:
     async with running(work, do, concurrency=1):
         await until(lambda: done == ["good"])
     assert await work.length() == 1
+    failures = [vars(record) for record in caplog.records if getattr(record, "action", "") == "work_failed"]
+    assert [record["member"] for record in failures] == ["bad"]
