@@ -286,12 +286,13 @@ async def test_calls_wait_for_the_round_trip_that_is_under_way(slow: Slow) -> No
 
 async def test_many_calls_do_not_wait_for_a_slow_store(slow: Slow) -> None:
     """They leave together as soon as they are enough; but few round trips are under way at once."""
-    under_way = ROUND_TRIPS // 2
-    await slow.calls_come(1 + (under_way + 2) * ENOUGH)
-    assert slow.sizes == [1] + [ENOUGH] * (under_way - 1)
+    await slow.calls_come(1 + 3 * ENOUGH)
+    assert slow.sizes == [1, ENOUGH]
+    assert len(slow.sizes) == ROUND_TRIPS // 2
     await slow.all_answered()
-    assert sum(slow.sizes) == 1 + (under_way + 2) * ENOUGH
-    assert len(slow.sizes) <= under_way + 4
+    assert slow.sizes[:2] == [1, ENOUGH]
+    assert sum(slow.sizes) == 1 + 3 * ENOUGH
+    assert len(slow.sizes) <= 5
 
 
 async def test_while_users_speak_other_calls_take_less(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,11 +311,11 @@ async def test_while_users_speak_other_calls_take_less(slow: Slow, monkeypatch: 
 async def test_calls_that_a_user_waits_for_leave_at_once(slow: Slow) -> None:
     """Whatever else is under way or waits, and without it; of these, too, few are under way at once."""
     await slow.calls_come(ENOUGH)
-    await slow.calls_come(ROUND_TRIPS + 1, hurried=True)
+    await slow.calls_come(5, hurried=True)
     assert slow.sizes == [1] * ROUND_TRIPS
     await slow.all_answered()
-    assert slow.sizes[ROUND_TRIPS] == 2
-    assert sum(slow.sizes) == ENOUGH + ROUND_TRIPS + 1
+    assert slow.sizes[ROUND_TRIPS] == 5 - (ROUND_TRIPS - 1)
+    assert sum(slow.sizes) == ENOUGH + 5
 
 
 async def test_users_do_not_keep_other_calls_waiting_for_ever(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
