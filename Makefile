@@ -1,12 +1,14 @@
 # Needs Python 3.11 or later. PYTHON=… picks one; otherwise the first that will do is taken.
 PYTHON ?=
 INSTALLED = .venv/installed
+TOOLS = .venv/installed-tools
+INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement
 
-.PHONY: setup run test lint bench bench-full soak clean
+.PHONY: setup run web worker check test lint bench bench-full soak clean
 
-setup: $(INSTALLED)
+setup: $(TOOLS)
 
-$(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
+$(INSTALLED): requirements.txt constraints.txt
 	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
 		for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 			if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -23,12 +25,19 @@ $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 		exit 1; \
 	fi
 	@echo "Installing what the service needs into .venv (about a minute)"
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--requirement requirements-dev.txt --constraint constraints.txt
+	@$(INSTALL) requirements.txt
 	@touch $(INSTALLED)
 
-run: setup
+$(TOOLS): $(INSTALLED) requirements-dev.txt
+	@echo "Installing what its tests need as well"
+	@$(INSTALL) requirements-dev.txt
+	@touch $(TOOLS)
+
+run: $(INSTALLED)
 	@exec .venv/bin/python app.py
+
+web worker check: $(INSTALLED)
+	@exec .venv/bin/python app.py $@
 
 # One more than there are processors: many tests wait for something.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )))

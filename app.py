@@ -8,14 +8,23 @@ of what it names.
 from __future__ import annotations
 
 import gc
+import importlib.util
+import sys
+
+if missing := [name for name in ("aiohttp", "botbuilder", "pydantic_settings") if not importlib.util.find_spec(name)]:
+    sys.exit(
+        f"{sys.executable} lacks what the service needs ({', '.join(missing)}). Run `make setup`, then "
+        "`.venv/bin/python app.py`; or install it here: pip install -r requirements.txt -c constraints.txt"
+    )
 
 gc.disable()  # while everything is imported: nothing of it is garbage, and to look for some takes a fifth of the start
 
 import asyncio
+import errno
 import inspect
 import logging
 import signal
-import sys
+import socket
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -62,7 +71,7 @@ from state.bot_state import TurnConversationState, TurnUserState
 from state.codec import Codec
 from state.conversations import Conversations
 from state.dead_letters import DeadLetters
-from state.embedded import EmbeddedStore
+from state.embedded import DataFolderInUse, EmbeddedStore
 from state.jobs import JobStore
 from state.mail import Mail
 from state.notifications import Notifications
@@ -141,12 +150,14 @@ class Service:
         self._working: asyncio.Task[None] | None = None
         self._web: Any = None
         self._pages: DirectLine | None = None
+        self._socket: socket.socket | None = None
         self.metrics = Metrics()
 
     # ------------------------------------------------------------------ life
 
     async def __aenter__(self) -> Service:
         try:
+            self._bind()
             await self._build()
             await self._start()
         except BaseException:
@@ -183,6 +194,13 @@ class Service:
                 self._working.cancel()
                 await asyncio.gather(self._working, return_exceptions=True)
 
+    def _bind(self) -> None:
+        """Take the port before anything else is started. Raises :class:`CannotListen`."""
+        if self.role in ("serve", "web"):
+            self._socket = listening_socket(self.settings.host, self.settings.port)
+            self._stack.callback(self._socket.close)
+            self.port = self._socket.getsockname()[1]
+
     # ------------------------------------------------------------------ parts
 
     async def _build(self) -> None:
@@ -212,13 +230,21 @@ class Service:
     async def _open_store(self) -> Store:
         url = self.settings.redis_url
         if url is None:
-            embedded = await EmbeddedStore.start(self.settings.data_dir, self.settings.redis_server_bin)
-            self._stack.push_async_callback(embedded.stop)
-            url = embedded.url
+            url = await self._embedded_url()
         store = Store.connect(url)
         self._stack.push_async_callback(store.close)
         await store.ready()
         return store
+
+    async def _embedded_url(self) -> str:
+        try:
+            embedded = await EmbeddedStore.start(self.settings.data_dir, self.settings.redis_server_bin)
+        except DataFolderInUse:
+            if self.role != "check":
+                raise
+            return EmbeddedStore.url_in_use(self.settings.data_dir)  # of the service that runs beside the check
+        self._stack.push_async_callback(embedded.stop)
+        return embedded.url
 
     def _build_bot(self) -> None:
         settings = self.settings
@@ -359,13 +385,42 @@ class Service:
         runner = web.AppRunner(self._web.app, access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
-        self.port = runner.addresses[0][1]
+        assert self._socket is not None
+        await web.SockSite(runner, self._socket).start()
 
     async def _receive(self, body: Json) -> None:
         """The turn of an activity from the local channel."""
         await self.pipeline.user_turn(ClaimsIdentity({}, True), activity_from_json(body))
+
+
+class CannotListen(AsideError):
+    """The address or the port cannot be had; the text says what to do."""
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that has the port; who connects is served when the service is ready. Raises :class:`CannotListen`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotListen(_not_bound(host, port, error)) from error
+    try:
+        if sys.platform != "win32":  # where it would let two programs have one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen()  # one that is only bound may be bound by another program too
+    except OSError as error:
+        bound.close()
+        raise CannotListen(_not_bound(host, port, error)) from error
+    return bound
+
+
+def _not_bound(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"PORT: {port} is taken by another program; end it, or set PORT to another (0 for any that is free)"
+    if error.errno == errno.EACCES:
+        return f"PORT: {port} may not be used by this user; set PORT to one above 1023"
+    return f"HOST: {host!r} is no address of this machine ({error.strerror}); use 127.0.0.1, or 0.0.0.0 for all of them"
 
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
@@ -416,11 +471,12 @@ async def _check(settings: Settings) -> list[str]:
     return problems
 
 
-def _load_settings() -> Settings:
+def _load_settings(role: str) -> Settings:
     """The settings, and what they name is imported. Raises :class:`ConfigurationError` with every mistake."""
     mistakes: list[str] = []
     try:
         settings = config.load()
+        mistakes += _wrong_store(settings, role)
     except ConfigurationError as error:
         mistakes += error.mistakes
     if names := config.load_names():
@@ -430,24 +486,37 @@ def _load_settings() -> Settings:
             if not wrong_names:
                 load_jobs(names.jobs)
         except RegistryError as error:
-            mistakes += error.mistakes
+            mistakes += [f"JOBS: {mistake}" for mistake in error.mistakes]
     if mistakes:
         raise ConfigurationError(mistakes)
     return settings
 
 
+def _wrong_store(settings: Settings, role: str) -> list[str]:
+    """The halves meet in the store: one that nobody else can reach leaves each of them alone."""
+    if role not in ("web", "worker") or (settings.redis_url or "memory://").partition(":")[0] != "memory":
+        return []
+    what = "is a store of one process" if settings.redis_url else "is not set"
+    return [
+        f"REDIS_URL: {what}, and {role!r} shares its work with other processes; set it to a store that all of them "
+        "reach, or run the service without a role, which is everything in one process"
+    ]
+
+
 def main(arguments: list[str]) -> int:
     role = arguments[0] if arguments else "serve"
     if role not in ROLES or len(arguments) > 1:
-        sys.stderr.write(f"usage: python app.py [{'|'.join(ROLES)}]\n")
+        sys.stderr.write(f"usage: .venv/bin/python app.py [{'|'.join(ROLES)}]\n")
         return 2
     try:
-        settings = _load_settings()
+        settings = _load_settings(role)
     except ConfigurationError as error:
         lines = "\n".join(f"  {mistake}" for mistake in error.mistakes)
         sys.stderr.write(f"The configuration cannot be used:\n{lines}\n")
         return 2
     logs.set_up(settings.log_format, settings.log_level)
+    for hint in config.unknown_in_file():
+        log.warning("%s", hint, extra={"action": "setting_unknown"})
     with suppress(ImportError):
         import uvloop
 

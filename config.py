@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import importlib.util
 import ipaddress
 import math
+import pkgutil
 import re
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, reduce
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
@@ -361,6 +367,19 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     raise ConfigurationError(mistakes)
 
 
+def unknown_in_file(path: Path = Path(".env")) -> list[str]:
+    """A sentence for each name in the file that no setting has: a slip of the pen would otherwise go unnoticed."""
+    known = {_variable(name): name for name in Settings.model_fields}
+    by_spelling = {name.lower(): name for name in known}
+    hints = []
+    for name in dotenv_values(path, encoding="utf-8-sig") if path.is_file() else ():
+        if name.lower() not in by_spelling:
+            near = difflib.get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.75)
+            hint = f"; did you mean {by_spelling[near[0]]}?" if near else ""
+            hints.append(f".env: {name!r} is no setting of this service{hint}")
+    return hints
+
+
 def load_names() -> Names | None:
     """What :func:`load` reads of the names alone, whatever is wrong with the rest; None if they are no names."""
     try:
@@ -397,6 +416,43 @@ def check_imports(settings: Names) -> list[str]:
         try:
             attempt()
         except Exception as error:  # whatever a module of the user's raises
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            mistakes.append(f"{variable}: {name!r} cannot be used ({reason}); correct the name or the module")
+            mistakes.append(f"{variable}: {name!r} cannot be used ({_why(error)}); {_remedy(name, error)}")
     return mistakes
+
+
+def _why(error: Exception) -> str:
+    """What was raised, and by which line of the user's."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
+    if isinstance(error, SyntaxError) or not places:
+        return reason  # which says where by itself
+    return f"{reason}, at {places[-1].filename}:{places[-1].lineno}"
+
+
+def _is_machinery(filename: str) -> bool:
+    """Whether this is how modules are imported, and not one of them."""
+    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)
+
+
+def _remedy(reference: str, error: Exception) -> str:
+    """What to do, with a name that is there and looks like the one that is not."""
+    module, _, attribute = reference.partition(":")
+    near: list[str] = []
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
+        parent, _, last = error.name.rpartition(".")
+        near = [f"{parent}.{name}".strip(".") for name in _near(last, _modules_in(parent))]
+    elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType | type):
+        near = [f"{module}:{name}" for name in _near(attribute.rpartition(".")[2], dir(error.obj))]
+    return f"did you mean {near[0]}?" if near else "correct the name or the module"
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, names, n=1)
+
+
+def _modules_in(package: str) -> list[str]:
+    """Names of the modules that may be imported from a package, or from anywhere."""
+    if not package:
+        return [module.name for module in pkgutil.iter_modules()]
+    spec = importlib.util.find_spec(package)
+    return [module.name for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else [])]

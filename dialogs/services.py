@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
+import orjson
 from botbuilder.core import TurnContext
 
 from dialogs.delivering import ContentOf, Kept, kept
@@ -38,10 +39,11 @@ class Jobs:
     def start(self, context: TurnContext, name: str, arguments: dict[str, Any], *, asked: str) -> JobRequest:
         """Start a job when this turn commits; a turn that fails starts none. ``asked`` is quoted in the answer.
 
-        ``arguments`` are JSON values. Raises :class:`UnknownJob`.
+        ``arguments`` are JSON values. Raises :class:`UnknownJob`, and ``TypeError`` for one that cannot be stored.
         """
         if name not in self._names:
             raise UnknownJob(f"No job is called {name!r}; the modules in JOBS register none of that name.")
+        _check_arguments(name, arguments)
         turn = turn_of(context)
         turn.jobs_started += 1
         turn.fields["jobs"] = str(turn.jobs_started)
@@ -77,6 +79,31 @@ class Jobs:
             return job
         turn_of(context).effects.append(Cancel(job=job.id))
         return _stopped(job)
+
+
+def _check_arguments(name: str, arguments: dict[str, Any]) -> None:
+    """Raises ``TypeError`` here, where the dialog can be told, and not when the turn commits."""
+    for argument, value in arguments.items():
+        try:
+            same = orjson.loads(orjson.dumps(value)) == _as_json(value)
+        except (TypeError, RecursionError) as error:
+            raise TypeError(_unstorable(name, argument, value, str(error))) from None
+        if not same:
+            raise TypeError(_unstorable(name, argument, value, "it would come back as something else"))
+
+
+def _as_json(value: Any) -> Any:
+    """The value as JSON has it: a tuple is a list there."""
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return {key: _as_json(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _unstorable(name: str, argument: str, value: object, reason: str) -> str:
+    return (
+        f"The argument {argument!r} of the job {name!r} is a {type(value).__name__} that cannot be stored ({reason}); "
+        "give text, numbers, booleans, None, and lists and dicts (with text as keys) of these."
+    )
 
 
 def _stopped(job: Job) -> Job:

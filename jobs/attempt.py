@@ -104,9 +104,12 @@ class Attempt:
             await asyncio.wait({self._body}, timeout=STOP_SECONDS)
             if self._body.done():
                 return
-        log.error(
-            "a job does not stop and was left to itself", extra={"action": "job_stuck", "job_name": self._spec.name}
-        )
+        log.error("a job does not stop and was left to itself", extra={"action": "job_stuck", **self._ids})
+
+    @property
+    def _ids(self) -> dict[str, object]:
+        """What every log line about the attempt carries."""
+        return {"job": self._job.id, "job_name": self._spec.name, "attempt": self._job.attempt}
 
     def _ended(self) -> Done | Failed:
         if self._body.cancelled():
@@ -117,10 +120,10 @@ class Attempt:
         if isinstance(error, JobFailed):
             return Failed(error=_brief(str(error)), reason=cleaned(error.reason_for_user)[:RESULT_LIMIT])
         if isinstance(error, JobMistake):
-            log.error("a job cannot work: %s", error, extra={"action": "job_mistake", "job_name": self._spec.name})
+            log.error("a job cannot work: %s", error, extra={"action": "job_mistake", **self._ids})
             return Failed(error=_brief(str(error)))
         if not self._spec.cpu:
-            log.warning("a job raised", exc_info=error, extra={"action": "job_raised", "job_name": self._spec.name})
+            log.warning("a job raised", exc_info=error, extra={"action": "job_raised", **self._ids})
         if isinstance(error, ChildDied | ChildError):
             return Failed(error=_brief(str(error)), again=True)
         return Failed(error=_brief(f"{type(error).__name__}: {error}"), again=True)

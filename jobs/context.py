@@ -36,7 +36,7 @@ class JobContext:
     attempt: int
     report: Report
 
-    async def progress(self, share: float, note: str = "") -> None:
+    async def progress(self, share: float, note: str | None = "") -> None:
         """Tell how far the job is, from 0 to 1. May be called as often as one likes."""
         self.report(*_clean(share, note))
 
@@ -49,7 +49,7 @@ class CpuJobContext:
     attempt: int
     report: Report
 
-    def progress(self, share: float, note: str = "") -> None:
+    def progress(self, share: float, note: str | None = "") -> None:
         """Tell how far the job is, from 0 to 1. May be called as often as one likes."""
         self.report(*_clean(share, note))
 
@@ -72,5 +72,11 @@ def cleaned(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _clean(share: float, note: str) -> tuple[float, str]:
-    return (min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0), cleaned(note)[:NOTE_LIMIT]
+def _clean(share: object, note: object) -> tuple[float, str]:
+    """What can be told of what a job says: a slip in it is no reason to lose the job."""
+    try:
+        known = float(share)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        known = 0.0
+    text = "" if note is None else str(note)
+    return (min(1.0, max(0.0, known)) if math.isfinite(known) else 0.0), cleaned(text)[:NOTE_LIMIT]

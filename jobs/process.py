@@ -79,7 +79,8 @@ async def _converse(
         elif "mistake" in message:
             raise JobMistake(message["mistake"])
         else:
-            log.warning("a job raised:\n%s", message["trace"], extra={"action": "job_raised", "job_name": spec.name})
+            ids = {"job": request["job"], "job_name": spec.name, "attempt": request["attempt"]}
+            log.warning("a job raised:\n%s", message["trace"], extra={"action": "job_raised", **ids})
             raise ChildError(message["error"])
     raise ChildDied(_cause(await process.wait()))
 

@@ -105,6 +105,11 @@ class EmbeddedStore:
         store._supervisor = asyncio.create_task(store._supervise(), name="embedded-store")
         return store
 
+    @staticmethod
+    def url_in_use(data_dir: Path) -> str:
+        """Where the store of a data folder is that a running process owns."""
+        return f"unix://{quote(str(_socket_path(_make_folder(data_dir))))}"
+
     async def stop(self) -> None:
         """Ends the server in order and gives the data folder free. May be called again."""
         if self._supervisor:

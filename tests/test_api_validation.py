@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -293,6 +294,32 @@ async def test_a_bad_field_is_named(site: Site, body: Any, expected: set[str]) -
     """Every bad field is reported at once, each with its pointer, and nothing is recorded."""
     assert pointers(await problem(await site.notify(body), 422, "invalid-field")) == expected
     assert await site.count() == 0
+
+
+@pytest.mark.parametrize("body", [body for body, _ in BAD.values()], ids=BAD.keys())
+async def test_what_is_wrong_is_said_in_sentences_of_ours(site: Site, body: Any) -> None:
+    """Not in those of the library, which show its patterns and the names of its types."""
+    answer = await problem(await site.notify(body), 422)
+    for error in answer["errors"]:
+        assert error["detail"].endswith(".")
+        assert not re.search(r"should|required|\^|\{|True|\bdictionary\b", error["detail"]), error
+
+
+SAID = {
+    "mode": ("loud", "It is none of what is known here; use interject, queue or resume."),
+    "urgent": ("yes", "It is of the wrong kind; give true or false."),
+    "holdFor": (0, "It is too small; give a number above 0."),
+    "category": ("Two words", "It is spelled wrongly; write it as in builds."),
+    "locale": ("English (UK)", "It is spelled wrongly; write it as in en-GB."),
+    "actions": ("none", "It is of the wrong kind; give a list, as in [ … ]."),
+    "text": ("x" * 28673, "It is too long; give at most 28672 characters."),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "detail"), [(name, *row) for name, row in SAID.items()], ids=SAID.keys())
+async def test_a_mistake_names_a_value_that_would_do(site: Site, name: str, value: Any, detail: str) -> None:
+    answer = await problem(await site.notify({**SAY, name: value}), 422)
+    assert answer["errors"] == [{"pointer": f"/{name}", "detail": detail}]
 
 
 async def test_what_this_version_does_not_serve_is_said(site: Site) -> None:

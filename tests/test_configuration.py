@@ -326,6 +326,25 @@ def test_modules_that_cannot_be_imported_are_told_at_once(tmp_path: Path, monkey
         "JOBS: 'no_such' ModuleNotFoundError",
         "STATE_MODULES: 'no_such.x' ModuleNotFoundError",
     ]
-    assert "no luck" in lines[1]
+    assert f"RuntimeError: no luck, at {tmp_path / 'a_failing_module.py'}:1)" in lines[1]
     (line,) = check_imports(load({"ROOT_DIALOG": "a_plain_module:number", "JOBS": "a_plain_module"}))
     assert "neither a class nor a factory" in line
+
+
+@pytest.mark.parametrize(
+    ("root", "meant"),
+    [
+        ("a_pizza_bt.dialogs:Order", "a_pizza_bot"),
+        ("a_pizza_bot.dialog:Order", "a_pizza_bot.dialogs"),
+        ("a_pizza_bot.dialogs:Ordr", "a_pizza_bot.dialogs:Order"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_told_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, meant: str
+) -> None:
+    (tmp_path / "a_pizza_bot").mkdir()
+    (tmp_path / "a_pizza_bot" / "__init__.py").write_text("")
+    (tmp_path / "a_pizza_bot" / "dialogs.py").write_text("class Order: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (line,) = check_imports(load({"ROOT_DIALOG": root}))
+    assert line.endswith(f"; did you mean {meant}?")

@@ -8,6 +8,7 @@ import pytest
 
 from app import Service
 from tests.conftest import ServiceFactory
+from tests.own_dialogs.handing import THINGS
 from tests.own_jobs import gates
 from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
@@ -223,3 +224,14 @@ class TestAnActivityThatComesTwice:
         await ann.posts(activity)
         await ann.posts(activity)
         assert len(await jobs(sender)) == 1
+
+
+class TestAnArgumentThatCannotBeStored:
+    service = serving(JOBS="tests.own_jobs", ROOT_DIALOG="tests.own_dialogs.handing:Careless")
+
+    @pytest.mark.parametrize("thing", THINGS)
+    async def test_is_named_where_the_job_is_started(self, ann: Person, sender: Sender, thing: str) -> None:
+        """Where the dialog's developer can see it, and not when the turn commits."""
+        (said,) = await ann.says(thing)
+        assert said.startswith("The argument 'thing' of the job 'pi' is a ")
+        assert await jobs(sender) == []

@@ -61,6 +61,21 @@ async def break_down(context: JobContext, text: str) -> str:
     raise ValueError("the secret is 42")
 
 
+@job("mumble")
+async def mumble(context: JobContext) -> str:
+    """Has nothing to say, and says it."""
+    await context.progress(0.5, None)
+    await context.progress("half", 3)  # type: ignore[arg-type]
+    await context.progress(None)  # type: ignore[arg-type]
+    return "done"
+
+
+@job("break_apart", cpu=True, tries=1)
+def break_apart(context: CpuJobContext) -> str:
+    context.progress(0.5, None)
+    raise ValueError("the secret is 42")
+
+
 @job("leave", tries=1)
 async def leave(context: JobContext) -> str:
     sys.exit(3)
@@ -286,6 +301,32 @@ async def test_a_job_that_breaks_is_tried_again_and_then_fails(bench: Bench) -> 
     assert started == ["b", "b"]
     assert (job.attempt, job.error, job.result) == (2, "ValueError: the secret is 42", None)
     assert await bench.said() == ["do break: It did not work."]
+
+
+async def test_progress_that_says_nothing_is_no_mistake(bench: Bench) -> None:
+    bench.worker()
+    await bench.submit("mumble")
+    assert (await bench.reached(JobStatus.DONE)).result == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "action"),
+    [
+        ("break", {"text": "b"}, "job_raised"),
+        ("break_apart", {}, "job_raised"),
+        ("number", {}, "job_mistake"),
+        ("echo", {"wrong": 1}, "job_mistake"),
+    ],
+)
+async def test_what_is_logged_of_a_job_says_which(
+    bench: Bench, caplog: pytest.LogCaptureFixture, name: str, arguments: dict[str, Any], action: str
+) -> None:
+    bench.worker()
+    await bench.submit(name, **arguments)
+    await bench.reached(JobStatus.FAILED)
+    told = [record for record in caplog.records if getattr(record, "action", None) == action]
+    assert told
+    assert {(record.__dict__["job"], record.__dict__["job_name"]) for record in told} == {(J, name)}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from tests.conftest import ServiceFactory
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Person, Sender
-from tests.processes import SOON, Nursery, Processes, ServiceProcess, sends
+from tests.processes import ROOT, SOON, Nursery, Processes, ServiceProcess, sends
 from tests.waiting import until
 
 SEVERITY = "How severe is it?"
@@ -213,14 +214,21 @@ class TestTheEmbeddedStore:
         await sender.becomes(queued, "delivered")
 
     async def test_another_process_is_told_whose_the_data_are(self, processes: Processes, tmp_path: Path) -> None:
-        """It ends at once, with a sentence that says what to do; the first goes on, and so it does if one checks."""
+        """It ends at once, with a sentence that says what to do; the first goes on."""
         first = await processes.start(DATA_DIR=str(tmp_path / "data"))
-        others = [processes.launch(role, DATA_DIR=str(tmp_path / "data")) for role in ("serve", "check")]
-        for second in others:
-            assert await second.ends() == 1
-            (line,) = second.log.splitlines()
-            assert f"belongs to process {first.pid}, which is running" in line
-            assert "set REDIS_URL" in line
+        second = processes.launch(DATA_DIR=str(tmp_path / "data"))
+        assert await second.ends() == 1
+        (line,) = second.log.splitlines()
+        assert f"belongs to process {first.pid}, which is running" in line
+        assert "set REDIS_URL" in line
+        assert await first.stop() == 0
+
+    async def test_check_works_beside_a_service_that_runs(self, processes: Processes, tmp_path: Path) -> None:
+        """Its port and its data folder are in use, and that is as it should be."""
+        data = str(tmp_path / "data")
+        first = await processes.start(DATA_DIR=data)
+        port = first.url.rpartition(":")[2]
+        assert await failing(processes.launch("check", DATA_DIR=data, PORT=port)) == (0, ["Everything is in order."])
         assert await first.stop() == 0
 
 
@@ -246,17 +254,66 @@ async def test_every_mistake_is_in_one_report(processes: Processes) -> None:
     assert named == ["AWAY_AFTER", "JOBS", "NOTIFY_API_KEYS", "PORT", "ROOT_DIALOG"]
 
 
-async def test_a_port_in_use_is_told(processes: Processes) -> None:
+async def test_a_port_in_use_is_told_before_anything_else_is_started(processes: Processes, tmp_path: Path) -> None:
+    """In one line with the remedy; no store was started for it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        status, lines = await failing(processes.launch(REDIS_URL="memory://", PORT=port))
+        launched = processes.launch(DATA_DIR=str(tmp_path / "data"), PORT=port)
+        assert await failing(launched) == (
+            1,
+            [f"PORT: {port} is taken by another program; end it, or set PORT to another (0 for any that is free)"],
+        )
+    assert not (tmp_path / "data").exists()
+
+
+async def test_an_address_of_another_machine_is_told(processes: Processes) -> None:
+    launched = processes.launch(HOST="203.0.113.7", NOTIFY_API_KEYS="ci:0123456789abcdef", REDIS_URL="memory://")
+    status, (line,) = await failing(launched)
     assert status == 1
-    assert port in lines[-1] and "in use" in lines[-1]
-    assert not any("Traceback" in line for line in lines)
+    assert line.startswith("HOST: '203.0.113.7' is no address of this machine")
+
+
+@pytest.mark.parametrize("role", ["web", "worker"])
+@pytest.mark.parametrize(("store", "told"), [("", "is not set"), ("memory://", "one process")])
+async def test_a_half_needs_a_store_that_the_other_reaches(
+    processes: Processes, role: str, store: str, told: str
+) -> None:
+    status, (_, line) = await failing(processes.launch(role, REDIS_URL=store))
+    assert status == 2
+    assert line.strip().startswith("REDIS_URL:")
+    assert told in line and repr(role) in line
+
+
+async def test_a_mistake_among_the_jobs_begins_with_their_variable(processes: Processes, tmp_path: Path) -> None:
+    (tmp_path / "no_jobs.py").write_text("")
+    status, (_, line) = await failing(processes.launch("check", JOBS="no_jobs"))
+    assert status == 2
+    assert line.strip().startswith("JOBS: ")
+
+
+async def test_a_slip_in_the_file_is_told(processes: Processes, tmp_path: Path) -> None:
+    """A name that no setting has; it stops nothing, for others may read the same file."""
+    (tmp_path / ".env").write_text("REDDIS_URL=redis://h\nCOMPOSE_PROJECT=x\n")
+    status, lines = await failing(processes.launch("check", REDIS_URL="memory://"))
+    assert status == 0
+    assert any("'REDDIS_URL' is no setting of this service; did you mean REDIS_URL?" in line for line in lines)
+    assert any("'COMPOSE_PROJECT' is no setting of this service  [" in line for line in lines)
+
+
+async def test_a_python_without_what_the_service_needs_is_told_which_has_it(tmp_path: Path) -> None:
+    """In a line that can be pasted, not as a traceback."""
+    bare = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-S", "-I", str(ROOT / "app.py")), stderr=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    _, output = await bare.communicate()
+    (line,) = output.decode().splitlines()
+    assert bare.returncode == 1
+    assert "`.venv/bin/python app.py`" in line
+    assert "pip install -r requirements.txt -c constraints.txt" in line
 
 
 async def test_an_unknown_command_is_told_what_there_is(processes: Processes) -> None:
-    assert await failing(processes.launch("swim")) == (2, ["usage: python app.py [serve|web|worker|check]"])
+    assert await failing(processes.launch("swim")) == (2, ["usage: .venv/bin/python app.py [serve|web|worker|check]"])
 
 
 async def test_check_says_whether_what_is_configured_can_be_reached(processes: Processes, real_url: str) -> None:

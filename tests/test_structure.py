@@ -42,3 +42,14 @@ def test_what_is_required_was_tested_together(name: str) -> None:
     pins = requirements(name)
     assert len(pins) == sum(bool(line) and not line.startswith(("#", "-r")) for line in lines)
     assert pins.items() <= requirements("constraints.txt").items()
+
+
+def test_only_the_jobs_that_ship_need_mathematics() -> None:
+    """Whoever has jobs of their own may leave these packages out."""
+    needing = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if path.relative_to(ROOT).parts[0] not in (".venv", "tests", "benchmarks")
+        and re.search(r"^\s*(import|from) (sympy|mpmath|gmpy2)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert needing == {"jobs/examples.py"}

@@ -23,7 +23,7 @@ from domain.notification import Guarantee, Json, Mode
 from state.notifications import RETENTION
 from web.described import described
 from web.problems import BadField, invalid_fields
-from web.reading import canonical, mistakes
+from web.reading import canonical, mistakes, spelled
 from web.said_model import ACTIVITY_FIELDS, Line, MessageActivity, Name, Part, Said, malformed_activity
 
 CONVERSATIONS_LIMIT = 5000
@@ -53,7 +53,7 @@ def _time(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
-ChannelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+ChannelId = Annotated[str, spelled(r"^[A-Za-z0-9._-]{1,100}$", "msteams")]
 
 
 class Action(Part):
@@ -61,7 +61,7 @@ class Action(Part):
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     value: Line | None = None
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]\S*$", max_length=2048)] | None = Field(
+    url: Annotated[str, spelled(r"^https?://[^\s/]\S*$", "https://example.org/report", max_length=2048)] | None = Field(
         default=None, validate_default=True
     )
 
@@ -119,7 +119,7 @@ class NotifyRequest(Said):
     source: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Who sent it."""
     actions: Annotated[list[Action], Field(max_length=ACTIONS_LIMIT)] | None = None
-    category: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "general"
+    category: Annotated[str, spelled(r"^[a-z0-9][a-z0-9._-]{0,63}$", "builds")] = "general"
     send_at: Moment | None = None
     """Not before this time; at most 365 days ahead."""
     expires_at: Moment | None = None

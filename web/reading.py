@@ -9,11 +9,49 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from web.problems import BadField, Problem, invalid_fields
 
 M = TypeVar("M", bound=BaseModel)
+
+_EXAMPLES: dict[str, str] = {}
+"""A value for each pattern of :func:`spelled`."""
+_NOUNS = {
+    "string": "text, as in \"text\"",
+    "bool": "true or false",
+    "int": "a whole number, as in 60",
+    "float": "a number, as in 60",
+    "list": "a list, as in [ … ]",
+    "dict": "an object, as in { … }",
+    "model": "an object, as in { … }",
+    "datetime": "a time, as in \"2026-12-01T09:00:00+01:00\"",
+}
+"""What a field takes, by the beginning of the type of pydantic's error."""
+_SENTENCES = {
+    "missing": "It is needed and is not there.",
+    "literal_error": "It is none of what is known here; use {expected}.",
+    "enum": "It is none of what is known here; use {expected}.",
+    "string_too_short": "It is too short; give {min_length} or more characters.",
+    "string_too_long": "It is too long; give at most {max_length} characters.",
+    "too_short": "It has {actual_length} entries; give {min_length} or more.",
+    "too_long": "It has more than {max_length} entries; give at most {max_length}.",
+    "greater_than": "It is too small; give a number above {gt:g}.",
+    "greater_than_equal": "It is too small; give a number from {ge:g}.",
+    "less_than": "It is too large; give a number below {lt:g}.",
+    "less_than_equal": "It is too large; give a number up to {le:g}.",
+    "finite_number": "It is no finite number; give one as in 60.",
+    "timezone_aware": "It has no offset; write it as 2026-12-01T09:00:00+01:00.",
+    "string_unicode": "It has characters that cannot be written in UTF-8; leave them out.",
+}
+"""By the type of pydantic's error, whose own sentences speak of the library."""
+
+
+def spelled(pattern: str, example: str, **limits: int) -> Any:
+    """The constraint of a text that has to look like ``example``, and whose mistakes say so."""
+    _EXAMPLES[pattern] = example
+    return StringConstraints(pattern=pattern, **limits)  # type: ignore[arg-type]
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -70,13 +108,26 @@ def mistakes(error: ValidationError, *, later: Mapping[str, str] | None = None) 
     found = []
     for each in error.errors(include_url=False, include_input=False):
         place = pointer(each["loc"])
-        detail = each["msg"].removeprefix("Value error, ")
+        detail = _sentence(each)
         if each["type"] == "json_invalid":
             raise _bad_json("The body is nested too deeply, or is no JSON that can be read.")
         if each["type"] == "extra_forbidden":
             detail = (later or {}).get(place) or "There is no such field."
         found.append(BadField(place, detail))
     return found
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong, and a value that would do."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "string_pattern_mismatch" and context["pattern"] in _EXAMPLES:
+        return f"It is spelled wrongly; write it as in {_EXAMPLES[context['pattern']]}."
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(**context).replace("'", "").replace("True", "true")
+    noun = _NOUNS.get(kind.partition("_")[0])
+    if noun and kind.endswith(("_type", "_parsing", "_from_float", "_attributes_type")):
+        return f"It is of the wrong kind; give {noun}."
+    return error["msg"].removeprefix("Value error, ")
 
 
 def parse_query(model: type[M], request: web.Request) -> M:

@@ -12,6 +12,7 @@ from domain.notification import Json
 from web.activity_shape import malformed
 from web.described import described
 from web.problems import BadField
+from web.reading import spelled
 
 TEXT_LIMIT = 28 * 1024
 ACTIVITY_FIELDS = (
@@ -27,7 +28,7 @@ ADDRESS_FIELDS = frozenset(
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
+Locale = Annotated[str, spelled(r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", "en-GB", max_length=35)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LIMIT)]
 
 

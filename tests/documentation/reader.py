@@ -67,6 +67,7 @@ class Reader:
         self._chats = 0
         self._shell: asyncio.subprocess.Process | None = None
         (folder / "app.py").symlink_to(ROOT / "app.py")
+        (folder / ".venv").symlink_to(sys.prefix)
 
     async def close(self) -> None:
         if self._shell is not None:
@@ -137,9 +138,9 @@ class Reader:
         return output.decode().removesuffix(f"{DONE}\n")
 
     def _environment(self) -> dict[str, str]:
-        """With the interpreter of the tests as ``python``, as in an activated environment."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {"PATH": path, "HOME": str(self._folder), "DATA_DIR": str(self._folder / "data"), "PORT": "0"}
+        """That of somebody who has made `.venv` and activated nothing."""
+        home = str(self._folder)
+        return {"PATH": os.environ["PATH"], "HOME": home, "DATA_DIR": f"{home}/data", "PORT": "0"}
 
     # ------------------------------------------------------------------ service
 
