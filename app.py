@@ -20,7 +20,6 @@ if missing := [name for name in ("aiohttp", "botbuilder", "pydantic_settings") i
 gc.disable()  # while everything is imported: nothing of it is garbage, and to look for some takes a fifth of the start
 
 import asyncio
-import errno
 import inspect
 import logging
 import signal
@@ -81,6 +80,7 @@ from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
 from state.work import Work
 from web.application import create_application
+from web.listening import listening_sockets
 from web.metrics import Metrics
 from web.services import WebServices
 
@@ -150,7 +150,7 @@ class Service:
         self._working: asyncio.Task[None] | None = None
         self._web: Any = None
         self._pages: DirectLine | None = None
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self.metrics = Metrics()
 
     # ------------------------------------------------------------------ life
@@ -195,11 +195,12 @@ class Service:
                 await asyncio.gather(self._working, return_exceptions=True)
 
     def _bind(self) -> None:
-        """Take the port before anything else is started. Raises :class:`CannotListen`."""
+        """Take the port before anything else is started. Raises :class:`web.listening.CannotListen`."""
         if self.role in ("serve", "web"):
-            self._socket = listening_socket(self.settings.host, self.settings.port)
-            self._stack.callback(self._socket.close)
-            self.port = self._socket.getsockname()[1]
+            self._sockets = listening_sockets(self.settings.host, self.settings.port)
+            for each in self._sockets:
+                self._stack.callback(each.close)
+            self.port = self._sockets[0].getsockname()[1]
 
     # ------------------------------------------------------------------ parts
 
@@ -385,42 +386,12 @@ class Service:
         runner = web.AppRunner(self._web.app, access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        assert self._socket is not None
-        await web.SockSite(runner, self._socket).start()
+        for each in self._sockets:
+            await web.SockSite(runner, each).start()
 
     async def _receive(self, body: Json) -> None:
         """The turn of an activity from the local channel."""
         await self.pipeline.user_turn(ClaimsIdentity({}, True), activity_from_json(body))
-
-
-class CannotListen(AsideError):
-    """The address or the port cannot be had; the text says what to do."""
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that has the port; who connects is served when the service is ready. Raises :class:`CannotListen`."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotListen(_not_bound(host, port, error)) from error
-    try:
-        if sys.platform != "win32":  # where it would let two programs have one port
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen()  # one that is only bound may be bound by another program too
-    except OSError as error:
-        bound.close()
-        raise CannotListen(_not_bound(host, port, error)) from error
-    return bound
-
-
-def _not_bound(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"PORT: {port} is taken by another program; end it, or set PORT to another (0 for any that is free)"
-    if error.errno == errno.EACCES:
-        return f"PORT: {port} may not be used by this user; set PORT to one above 1023"
-    return f"HOST: {host!r} is no address of this machine ({error.strerror}); use 127.0.0.1, or 0.0.0.0 for all of them"
 
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
