@@ -369,8 +369,7 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
 
 def unknown_in_file(path: Path = Path(".env")) -> list[str]:
     """A sentence for each name in the file that no setting has: a slip of the pen would otherwise go unnoticed."""
-    known = {_variable(name): name for name in Settings.model_fields}
-    by_spelling = {name.lower(): name for name in known}
+    by_spelling = {variable.lower(): variable for variable in map(_variable, Settings.model_fields)}
     hints = []
     for name in dotenv_values(path, encoding="utf-8-sig") if path.is_file() else ():
         if name.lower() not in by_spelling:

@@ -122,7 +122,9 @@ class Attempt:
         if isinstance(error, JobMistake):
             log.error("a job cannot work: %s", error, extra={"action": "job_mistake", **self._ids})
             return Failed(error=_brief(str(error)))
-        if not self._spec.cpu:
+        if isinstance(error, ChildError):
+            log.warning("a job raised:\n%s", error.trace, extra={"action": "job_raised", **self._ids})
+        elif not self._spec.cpu:
             log.warning("a job raised", exc_info=error, extra={"action": "job_raised", **self._ids})
         if isinstance(error, ChildDied | ChildError):
             return Failed(error=_brief(str(error)), again=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import sys
@@ -15,8 +14,6 @@ from typing import Any
 from domain.ids import JobId
 from jobs.context import JobFailed, JobMistake, Report, checked_result
 from jobs.registry import JobSpec
-
-log = logging.getLogger("aside.jobs")
 
 TERM_SECONDS = 2.0
 """Between asking a child to end and killing it."""
@@ -29,7 +26,11 @@ class ChildDied(Exception):
 
 
 class ChildError(Exception):
-    """A job raised; the text names the exception."""
+    """A job raised; the text names the exception, and ``trace`` is its traceback."""
+
+    def __init__(self, text: str, trace: str) -> None:
+        super().__init__(text)
+        self.trace = trace
 
 
 async def run_in_child(spec: JobSpec, job_id: JobId, attempt: int, arguments: Mapping[str, Any], report: Report) -> str:
@@ -79,9 +80,7 @@ async def _converse(
         elif "mistake" in message:
             raise JobMistake(message["mistake"])
         else:
-            ids = {"job": request["job"], "job_name": spec.name, "attempt": request["attempt"]}
-            log.warning("a job raised:\n%s", message["trace"], extra={"action": "job_raised", **ids})
-            raise ChildError(message["error"])
+            raise ChildError(message["error"], message["trace"])
     raise ChildDied(_cause(await process.wait()))
 
 

@@ -74,7 +74,7 @@ class EmbeddedStore:
     """
 
     def __init__(self, folder: Path, socket_path: Path, binary: str, owner: IO[str]) -> None:
-        self.url = f"unix://{quote(str(socket_path))}"
+        self.url = _url_of(socket_path)
         self._folder = folder
         self._socket = socket_path
         self._binary = binary
@@ -108,7 +108,7 @@ class EmbeddedStore:
     @staticmethod
     def url_in_use(data_dir: Path) -> str:
         """Where the store of a data folder is that a running process owns."""
-        return f"unix://{quote(str(_socket_path(_make_folder(data_dir))))}"
+        return _url_of(_socket_path(_make_folder(data_dir)))
 
     async def stop(self) -> None:
         """Ends the server in order and gives the data folder free. May be called again."""
@@ -308,6 +308,10 @@ def _socket_path(folder: Path) -> Path:
         f"No place for the embedded store's socket: {candidates[0]} and {candidates[1]} have too long a path, belong "
         "to somebody else or take no sockets; set DATA_DIR or TMPDIR to a short path of your own"
     )
+
+
+def _url_of(socket_path: Path) -> str:
+    return f"unix://{quote(str(socket_path))}"
 
 
 def _is_private(directory: Path) -> bool:

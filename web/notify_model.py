@@ -24,7 +24,7 @@ from state.notifications import RETENTION
 from web.described import described
 from web.problems import BadField, invalid_fields
 from web.reading import canonical, mistakes, spelled
-from web.said_model import ACTIVITY_FIELDS, Line, MessageActivity, Name, Part, Said, malformed_activity
+from web.said_model import ACTIVITY_FIELDS, ChannelId, Line, MessageActivity, Name, Part, Said, malformed_activity
 
 CONVERSATIONS_LIMIT = 5000
 ACTIONS_LIMIT = 10
@@ -53,7 +53,6 @@ def _time(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
-ChannelId = Annotated[str, spelled(r"^[A-Za-z0-9._-]{1,100}$", "msteams")]
 
 
 class Action(Part):

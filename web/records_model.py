@@ -17,7 +17,7 @@ from domain.reachability import Reachability
 from state.conversations import Known
 from state.notifications import DeliveryRow, NotificationRecord
 from web.described import described
-from web.reading import spelled
+from web.said_model import ChannelId
 
 PAGE_LIMIT = 500
 
@@ -56,7 +56,7 @@ class NotificationsQuery(DeliveriesQuery):
 
 
 class ConversationsQuery(Query):
-    channel_id: Annotated[str, spelled(r"^[A-Za-z0-9._-]{1,100}$", "msteams")] | None = None
+    channel_id: ChannelId | None = None
 
 
 class JobsQuery(Query):
