@@ -8,6 +8,9 @@ meanwhile (``flushAppendOnlyFile`` in the server's ``aof.c``). Seen on one disk,
 
 The price is that a full disk ends the server instead of making it refuse writes. It is started again until there is
 room, and callers are told meanwhile that the store is unreachable.
+
+Before each start the log is looked at (:mod:`state.append_log`): what a loss of power left at its end is cut off, and
+a log of which something is missing is refused.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from typing import IO
 from urllib.parse import quote
 
 from domain.errors import AsideError
+from state import append_log
+from state.append_log import LogDamaged
 
 if sys.platform != "win32":
     import fcntl
@@ -118,6 +123,8 @@ class EmbeddedStore:
         if self._process:
             await _end(self._process)
         if self._owner:
+            with contextlib.suppress(OSError):
+                append_log.note(self._folder)
             _disown(self._owner)
             self._owner = None
 
@@ -141,13 +148,45 @@ class EmbeddedStore:
         """A new server, ready. The server holds a lock of its own, so that no two ever write one log."""
         with open(self._folder / "server.lock", "w") as lock:  # noqa: ASYNC230 - as quick as any system call
             await self._wait_for_previous(lock)
-            process = await self._spawn(lock)
+            await self._look_at_log(only_if_ends_badly=True)
+            try:
+                process = await self._launch_once(lock)
+            except ServerDidNotStart:
+                if not await self._look_at_log():
+                    raise
+                process = await self._launch_once(lock)
+        append_log.note(self._folder)
+        return process
+
+    async def _launch_once(self, lock: IO[str]) -> asyncio.subprocess.Process:
+        process = await self._spawn(lock)
         try:
             await self._wait_until_ready(process)
         except BaseException:
             await _end(process)
             raise
         return process
+
+    async def _look_at_log(self, *, only_if_ends_badly: bool = False) -> bool:
+        """Whether its end had to be mended. Raises :class:`EmbeddedStoreError` if something of it is missing."""
+        try:
+            append_log.check(self._folder)
+            newest = append_log.newest(self._folder)
+            if newest is None or (only_if_ends_badly and append_log.ends_well(newest)):
+                return False
+            cut = await asyncio.to_thread(append_log.mend, newest)
+        except LogDamaged as error:
+            raise EmbeddedStoreError(str(error)) from error
+        except OSError as error:
+            raise EmbeddedStoreError(f"The embedded store's log cannot be looked at ({error})") from error
+        if cut:
+            log.warning(
+                "%d bytes at the end of the embedded store's log were no commands, as after a loss of power; they were "
+                "cut off, and the file as it was is kept as %s",
+                *(cut.bytes, cut.kept),
+                extra={"action": "embedded_store_mended"},
+            )
+        return cut is not None
 
     async def _spawn(self, lock: IO[str]) -> asyncio.subprocess.Process:
         with _open_log(self._log_path) as output:

@@ -259,6 +259,112 @@ async def test_drops_a_command_that_was_half_written(tmp_path: Path) -> None:
         assert await redis.get("accepted") == "yes"
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        bytes(4096),
+        b"*3\r\n$3\r\nSET\r\n$8\r\nacc" + bytes(300),
+        b"*3\r\n$3\r\nSET\r\n$8\r\naccepted\r\n$2\r\n\0\0\0\0",
+        b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$8\r\naccepted\r\n$2\r\nno\r\n" + bytes(20),
+        bytes(range(128, 256)) * 20,
+        b"\x93garbage that ends as a command does\r\n",
+    ],
+    ids=["zeros", "half a command", "a command of zeros", "half a transaction", "garbage", "garbage with a line end"],
+)
+async def test_cuts_off_what_a_loss_of_power_left(
+    end: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was accepted is there, how much went is told, and the damaged file is kept as it was."""
+    async with running(tmp_path) as store, connected(store) as redis:
+        await redis.set("accepted", "yes")
+    sound = log_of(tmp_path).read_bytes()
+    log_of(tmp_path).write_bytes(sound + end)
+    async with running(tmp_path) as store, connected(store) as redis:
+        assert await redis.get("accepted") == "yes"
+        assert log_of(tmp_path).read_bytes() == sound
+        await redis.set("accepted", "again")
+    (line,) = [record.getMessage() for record in caplog.records if "cut off" in record.getMessage()]
+    assert line.startswith(f"{len(end)} bytes ")
+    (kept,) = (tmp_path / "appendonlydir").glob("*.damaged-*")
+    assert kept.read_bytes() == sound + end
+    assert str(kept) in line
+    async with running(tmp_path) as store, connected(store) as redis:
+        assert await redis.get("accepted") == "again"
+
+
+async def test_refuses_a_log_whose_damage_swallows_what_follows(tmp_path: Path) -> None:
+    """A length that reaches beyond the end looks like a half-written command; the server would drop all behind it."""
+    async with running(tmp_path) as store, connected(store) as redis:
+        for number in range(100):
+            await redis.set(f"key {number}", number)
+    damaged = log_of(tmp_path).read_bytes().replace(b"$6\r\nkey 50", b"$60000\r\nkey 50") + b"*3\r\n$3"
+    log_of(tmp_path).write_bytes(damaged)
+    with pytest.raises(EmbeddedStoreError, match=r"is damaged at byte \d+, and has whole commands.*backup"):
+        await EmbeddedStore.start(tmp_path)
+    assert log_of(tmp_path).read_bytes() == damaged
+
+
+def without_manifest(data_dir: Path) -> None:
+    (data_dir / "appendonlydir" / "appendonly.aof.manifest").unlink()
+
+
+def emptied_log(data_dir: Path) -> None:
+    log_of(data_dir).write_bytes(b"")
+
+
+def without_log(data_dir: Path) -> None:
+    log_of(data_dir).unlink()
+
+
+def emptied_base(data_dir: Path) -> None:
+    (base,) = (data_dir / "appendonlydir").glob("*.base.rdb")
+    base.write_bytes(b"")
+
+
+def without_anything(data_dir: Path) -> None:
+    for path in (data_dir / "appendonlydir").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("lose", [without_manifest, emptied_log, without_log, emptied_base, without_anything])
+async def test_refuses_a_log_that_is_not_whole(lose: Callable[[Path], None], tmp_path: Path) -> None:
+    """It is not taken for an empty store, however often it is tried; brought back, it has everything."""
+    async with running(tmp_path) as store, connected(store) as redis:
+        await redis.set("accepted", "yes")
+    backup = {path: path.read_bytes() for path in (tmp_path / "appendonlydir").iterdir()}
+    lose(tmp_path)
+    for _ in range(2):
+        with pytest.raises(EmbeddedStoreError, match=r"is not whole.*backup.*DATA_DIR"):
+            await EmbeddedStore.start(tmp_path)
+    for path, content in backup.items():
+        path.write_bytes(content)
+    async with running(tmp_path) as store, connected(store) as redis:
+        assert await redis.get("accepted") == "yes"
+
+
+async def test_a_first_start_that_was_cut_short_is_no_damage(tmp_path: Path) -> None:
+    """The server makes its files before its manifest; without a command in them nothing is lost."""
+    async with running(tmp_path):
+        pass
+    without_manifest(tmp_path)
+    async with running(tmp_path) as store, connected(store) as redis:
+        assert await redis.ping()
+
+
+async def test_a_log_that_was_rewritten_may_be_empty(tmp_path: Path) -> None:
+    """What it held is in the base then."""
+    async with running(tmp_path) as store, connected(store) as redis:
+        await redis.set("accepted", "yes")
+    async with running(tmp_path) as store, connected(store) as redis:
+        await redis.bgrewriteaof()
+        async with asyncio.timeout(20):
+            while len(list((tmp_path / "appendonlydir").glob("*.2.base.rdb"))) == 0:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.01)
+    for _ in range(2):
+        async with running(tmp_path) as store, connected(store) as redis:
+            assert await redis.get("accepted") == "yes"
+
+
 async def test_says_why_it_cannot_start(tmp_path: Path) -> None:
     """A log that is damaged is not thrown away: the error quotes the server, and the folder is not left locked."""
     async with running(tmp_path) as store, connected(store) as redis:
