@@ -24,6 +24,7 @@ import inspect
 import logging
 import signal
 import socket
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -58,7 +59,7 @@ from dialogs.host import DIALOG_STATE, DialogHost
 from dialogs.services import Jobs, Services
 from dialogs.texts import apology, job_answer
 from domain.clock import Clock, system_clock
-from domain.errors import AsideError
+from domain.errors import AsideError, StoreUnavailable
 from domain.notification import Json
 from domain.service_url import ServiceUrls
 from jobs.answers import answer_to
@@ -95,6 +96,8 @@ COLLECT_AFTER = (50_000, 20, 50)
 hundred turns under way are many objects to look through."""
 DELIVERY_CONCURRENCY = 400
 """Proactive turns under way at once in a process at most; each waits most of its time, half of them for the channel."""
+STORE_PAUSE = 0.5
+"""Seconds after which a store that is away when the process starts is asked again."""
 FANOUT_CONCURRENCY = 4
 FANOUT_LEASE = 10.0
 JOB_CONCURRENCY = 4
@@ -234,8 +237,21 @@ class Service:
             url = await self._embedded_url()
         store = Store.connect(url)
         self._stack.push_async_callback(store.close)
-        await store.ready()
+        if self.role == "check":
+            await store.ready()
         return store
+
+    async def store_is_there(self) -> None:
+        """Until the store takes writes. What runs meanwhile says that it is not ready, and tries again by itself."""
+        told = False
+        while True:
+            try:
+                return await self.store.ready()
+            except StoreUnavailable as error:
+                if not told:
+                    log.warning("waiting for the store: %s", error, extra={"action": "store_awaited"})
+                told = True
+                await asyncio.sleep(STORE_PAUSE)
 
     async def _embedded_url(self) -> str:
         try:
@@ -422,9 +438,22 @@ async def _run(settings: Settings, role: str) -> None:
         gc.freeze()  # what start-up made stays; collections need not look at it again
         gc.set_threshold(*COLLECT_AFTER)
         where = f"http://{settings.host}:{service.port}" if role != "worker" else "jobs only"
-        log.info("ready: %s", where, extra={"action": "ready", "role": role})
-        await stop.wait()
+        if await _before(stop, service.store_is_there()):
+            log.info("ready: %s", where, extra={"action": "ready", "role": role})
+            await stop.wait()
         log.info("draining", extra={"action": "draining"})
+
+
+async def _before(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``waiting`` came to its end before it was told to stop."""
+    there, stopped = asyncio.create_task(waiting), asyncio.create_task(stop.wait())
+    await asyncio.wait((there, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if there.done():
+        there.result()
+        return True
+    there.cancel()
+    return False
 
 
 async def _check(settings: Settings) -> list[str]:

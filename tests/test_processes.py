@@ -16,6 +16,8 @@ from tests.conftest import ServiceFactory
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Person, Sender
 from tests.processes import ROOT, SOON, Nursery, Processes, ServiceProcess, sends
+from tests.topologies import Servers, free_port
+from tests.troubled_store import TroubledStore
 from tests.waiting import until
 
 SEVERITY = "How severe is it?"
@@ -188,6 +190,46 @@ async def test_sigterm_gives_a_job_that_takes_longer_to_another_worker(
     assert "a job was given back" in worker.log
     await nursery.start("worker", REDIS_URL=real_url)
     await until(lambda: "π = 3.1415926535" in channel.texts(ann.conversation)[-1], within=SOON, what="the answer")
+
+
+# ---------------------------------------------------------------------- a store that is not there yet
+
+
+@pytest.mark.parametrize("role", ["serve", "worker"])
+async def test_a_process_that_starts_while_the_store_is_away_waits_for_it(
+    role: str, processes: Processes, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """It lives, is not ready, refuses what needs the store, and serves as soon as the store is there."""
+    port = free_port()
+    with Servers() as servers:
+        store = TroubledStore(servers)
+        process = processes.launch(role, REDIS_URL=store.url, PORT=str(port))
+        await process.says("waiting for the store: The store cannot be reached")
+        ann = Person(http, f"http://127.0.0.1:{port}", channel)
+        if role == "serve":
+            async with http.get(f"{ann.bot_url}/health/live") as live, http.get(f"{ann.bot_url}/health/ready") as ready:
+                assert (live.status, ready.status) == (200, 503)
+                assert "The store cannot be reached" in await ready.text()
+            refused, _ = await ann.posts(ann.activity(text="hello"))
+            assert refused == 503
+        assert "ready: " not in process.log
+        await store.start()
+        await process.ready()
+        if role == "serve":
+            async with http.get(f"{ann.bot_url}/health/ready") as ready:
+                assert ready.status == 200
+            assert await ann.says("hello") == ["You sent: hello"]
+        assert process.log.count("waiting for the store") == 1
+        assert "Traceback" not in process.log
+        assert await process.stop() == 0
+        await store.close()
+
+
+async def test_a_process_that_waits_for_the_store_can_be_told_to_end(processes: Processes) -> None:
+    process = processes.launch(REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    await process.says("waiting for the store")
+    assert await process.stop() == 0
+    assert "Traceback" not in process.log
 
 
 # ---------------------------------------------------------------------- the embedded store
