@@ -83,6 +83,7 @@ from state.work import Work
 from web.application import create_application
 from web.listening import listening_sockets
 from web.metrics import Metrics
+from web.server import SERVER
 from web.services import WebServices
 
 gc.freeze()
@@ -279,7 +280,6 @@ class Service:
             development=settings.development,
             issuer=cloud.issuer,
             signing_keys=SigningKeys(self.http, cloud.metadata_url),
-            sdk=sdk,
         )
         conversation_state, user_state = TurnConversationState(), TurnUserState()
         outbox = Outbox(
@@ -399,7 +399,7 @@ class Service:
             self._pages = add_routes(
                 self._web.app, self.transcripts, self._receive, tokens=DirectLineTokens(self.store, clock=self.clock)
             )
-        runner = web.AppRunner(self._web.app, access_log=None)
+        runner = web.AppRunner(self._web.app, access_log=None, **SERVER)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         for each in self._sockets:

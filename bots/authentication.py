@@ -1,8 +1,8 @@
-"""Who posts to the bot: tokens of the channel, verified without blocking the loop.
+"""Who posts to the bot: tokens of the channel, verified without blocking the loop, before anything else is read.
 
 The rules are the SDK's (issuer, audience, signature, endorsements, service URL; see Microsoft's "Authenticate requests
 from the Bot Connector service"); the keys are fetched asynchronously, with a time-out, and again when one is missing.
-Tokens of the Bot Framework Emulator are left to the SDK itself, in a thread.
+Tokens of the Bot Framework Emulator are taken in development only, where nobody shows one.
 """
 
 from __future__ import annotations
@@ -11,25 +11,38 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import jwt
 from botbuilder.schema import Activity
-from botframework.connector.auth import BotFrameworkAuthentication, ClaimsIdentity
+from botframework.connector.auth import ClaimsIdentity
 from jwt.algorithms import RSAAlgorithm
+
+from bots.backoff import Backoff
 
 log = logging.getLogger("aside.authentication")
 
 LEEWAY = 300
 """Seconds of clock difference that are forgiven."""
 KEYS_KEPT = 24 * 3600.0
+"""Seconds after which the keys are fetched again; those that are known go on being used meanwhile."""
 KEYS_ASKED_AGAIN = 60.0
-"""Seconds between two fetches of the keys for the sake of one that is missing."""
+"""Seconds between two fetches of the keys for the sake of one that is missing, the first time. Whoever makes keys up
+has them fetched for nothing, and less and less often."""
+KEYS_ASKED_SELDOM = 3600.0
+"""The longest such pause."""
+FETCH_PAUSES = (1.0, 300.0)
+"""The first and the longest pause after a fetch that failed."""
 KEPT_TOKENS = 256
 """A channel shows the same token for every activity of an hour or so."""
 REQUEST_TIMEOUT = 10.0
+
+
+_RULES: Any = {"require": ["exp", "iss", "aud"]}
+_UNSIGNED: Any = {**_RULES, "verify_signature": False, "verify_exp": True, "verify_aud": True, "verify_iss": True}
 
 
 class Unauthenticated(Exception):
@@ -37,21 +50,30 @@ class Unauthenticated(Exception):
 
 
 class SigningKeys:
-    """The channel's public keys by id, with what each is endorsed for."""
+    """The channel's public keys by id, with what each is endorsed for. One fetch at a time, whoever waits for it."""
 
     def __init__(self, session: aiohttp.ClientSession, metadata_url: str) -> None:
         self._session = session
         self._url = metadata_url
         self._keys: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._fetched = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
+        first, most = FETCH_PAUSES
+        self._failures = Backoff(first=first, most=most)
+        self._fruitless = Backoff(first=KEYS_ASKED_AGAIN, most=KEYS_ASKED_SELDOM)
 
     async def find(self, key_id: str) -> tuple[Any, tuple[str, ...]]:
         """Raises :class:`Unauthenticated` for an unknown key."""
-        if self._age() > KEYS_KEPT or (key_id not in self._keys and self._age() > KEYS_ASKED_AGAIN):
-            async with self._fetching:
-                if self._age() > KEYS_ASKED_AGAIN:
-                    await self._fetch()
+        if key_id in self._keys:
+            if self._age() > KEYS_KEPT:
+                self._refresh()
+            return self._keys[key_id]
+        if self._age() > KEYS_ASKED_AGAIN and not self._fruitless.waiting:
+            before = self._fetched
+            if (fetching := self._refresh()) is not None:
+                await asyncio.wait([fetching])
+            if key_id not in self._keys and self._fetched > before:
+                self._fruitless.failed()
         if key_id not in self._keys:
             raise Unauthenticated("the token is signed with a key that the channel does not publish")
         return self._keys[key_id]
@@ -59,24 +81,67 @@ class SigningKeys:
     def _age(self) -> float:
         return time.monotonic() - self._fetched
 
+    def _refresh(self) -> asyncio.Task[None] | None:
+        """The fetch that is under way, or a new one; None while the last failure is too fresh."""
+        if self._fetching is None or self._fetching.done():
+            if self._failures.waiting:
+                return None
+            self._fetching = asyncio.create_task(self._fetch(), name="signing-keys")
+        return self._fetching
+
     async def _fetch(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
         try:
-            async with self._session.get(self._url, timeout=timeout) as response:
-                response.raise_for_status()
-                jwks_url = (await response.json(content_type=None))["jwks_uri"]
-            async with self._session.get(jwks_url, timeout=timeout) as response:
-                response.raise_for_status()
-                published = (await response.json(content_type=None))["keys"]
-            found = {
-                key["kid"]: (RSAAlgorithm.from_jwk(key), tuple(key.get("endorsements", ())))
-                for key in published
-                if key.get("kty") == "RSA" and "kid" in key
-            }
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                found = _usable(await self._published())
+        except Exception as error:  # whatever may be wrong with what is published
+            self._failures.failed()
             log.warning("signing keys cannot be fetched: %r", error, extra={"action": "signing_keys_unavailable"})
             return
+        if found.keys() - self._keys.keys():
+            self._fruitless.succeeded()
+        self._failures.succeeded()
         self._keys, self._fetched = found, time.monotonic()
+
+    async def _published(self) -> list[Mapping[str, Any]]:
+        async with self._session.get(self._url) as response:
+            response.raise_for_status()
+            jwks_url = (await response.json(content_type=None))["jwks_uri"]
+        async with self._session.get(jwks_url) as response:
+            response.raise_for_status()
+            published: list[Mapping[str, Any]] = (await response.json(content_type=None))["keys"]
+            return published
+
+
+def _usable(published: list[Mapping[str, Any]]) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """The keys that tokens can be verified with; one that cannot be read costs no other. Raises ``ValueError``."""
+    found: dict[str, tuple[Any, tuple[str, ...]]] = {}
+    for key in published:
+        try:
+            if key.get("kty") == "RSA" and "kid" in key:
+                found[key["kid"]] = (RSAAlgorithm.from_jwk(dict(key)), tuple(key.get("endorsements", ())))
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            log.warning("a signing key cannot be read: %r", error, extra={"action": "signing_key_unreadable"})
+    if not found:
+        raise ValueError("no key is published that could be used")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who showed a valid token. ``claims`` None: anybody, in development."""
+
+    claims: Mapping[str, Any] | None = None
+    endorsements: tuple[str, ...] = ()
+
+    def identity(self, activity: Activity) -> ClaimsIdentity:
+        """Who they are for this activity. Raises :class:`Unauthenticated` if the token is for another."""
+        if self.claims is None:
+            return ClaimsIdentity({}, True)
+        if self.endorsements and activity.channel_id not in self.endorsements:
+            raise Unauthenticated("the signing key is not endorsed for this channel")
+        if self.claims.get("serviceurl", self.claims.get("serviceUrl")) != activity.service_url:
+            raise Unauthenticated("the token is for another service URL")
+        return ClaimsIdentity(dict(self.claims), True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,49 +160,43 @@ class _Verified:
 class ChannelAuthentication:
     """``development``: without an app id everybody is let in, as in the SDK's samples; elsewhere nobody is."""
 
-    def __init__(
-        self,
-        *,
-        app_id: str,
-        development: bool,
-        issuer: str,
-        signing_keys: SigningKeys,
-        sdk: BotFrameworkAuthentication,
-    ) -> None:
+    def __init__(self, *, app_id: str, development: bool, issuer: str, signing_keys: SigningKeys) -> None:
         self._app_id = app_id
         self._development = development
         self._issuer = issuer
         self._signing_keys = signing_keys
-        self._sdk = sdk
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
-    async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity:
-        """The identity behind an Authorization header. Raises :class:`Unauthenticated`."""
+    async def admit(self, header: str | None) -> Caller:
+        """Who is behind an Authorization header, before their activity is read. Raises :class:`Unauthenticated`."""
         if not self._app_id and not self._development:
             raise Unauthenticated("no app id is configured, so no channel can be told from anybody else")
         if not self._app_id:
-            return ClaimsIdentity({}, True)
+            return Caller()
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("there is no bearer token")
-        if token in self._verified:
-            return await self._channel(token, self._verified[token].key_id, activity)
-        try:
-            unverified = jwt.decode_complete(token, options={"verify_signature": False})
-        except jwt.PyJWTError as error:
-            raise Unauthenticated("the token cannot be read") from error
-        if unverified["payload"].get("iss") == self._issuer:
-            return await self._channel(token, str(unverified["header"].get("kid")), activity)
-        return await self._emulator(header or "", activity)
-
-    async def _channel(self, token: str, key_id: str, activity: Activity) -> ClaimsIdentity:
+        known = self._verified.get(token)
+        key_id = self._key_id(token) if known is None else known.key_id
         key, endorsements = await self._signing_keys.find(key_id)
-        claims = self._claims(token, key_id, key)
-        if endorsements and activity.channel_id not in endorsements:
-            raise Unauthenticated("the signing key is not endorsed for this channel")
-        if claims.get("serviceurl", claims.get("serviceUrl")) != activity.service_url:
-            raise Unauthenticated("the token is for another service URL")
-        return ClaimsIdentity(dict(claims), True)
+        return Caller(claims=self._claims(token, key_id, key), endorsements=endorsements)
+
+    def _key_id(self, token: str) -> str:
+        """The key that a token says it is signed with, if it could be the channel's for this bot at all.
+
+        Raises :class:`Unauthenticated`, also for what is no ASCII or is nested without end.
+        """
+        try:
+            unverified = jwt.decode_complete(
+                token,
+                audience=self._app_id,
+                issuer=self._issuer,
+                leeway=LEEWAY,
+                options=_UNSIGNED,
+            )
+        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
+            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
+        return str(unverified["header"].get("kid"))
 
     def _claims(self, token: str, key_id: str, key: Any) -> dict[str, Any]:
         """What a token says once it is verified; a verdict is kept, for it takes longer than reading the activity."""
@@ -158,17 +217,8 @@ class ChannelAuthentication:
                 audience=self._app_id,
                 issuer=self._issuer,
                 leeway=LEEWAY,
-                options={"require": ["exp", "iss", "aud"]},
+                options=_RULES,
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
             raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
         return claims
-
-    async def _emulator(self, header: str, activity: Activity) -> ClaimsIdentity:
-        try:
-            result = await asyncio.to_thread(
-                lambda: asyncio.run(self._sdk.authenticate_request(activity, header))  # it blocks on requests
-            )
-        except Exception as error:  # it raises bare Exceptions for what is merely a wrong token
-            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from error
-        return result.claims_identity

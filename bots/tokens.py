@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
 
+from bots.backoff import Backoff
+
 EARLY = 30.0
 """Seconds before its expiry at which a token is replaced. One that a channel finds expired is replaced, too."""
 REQUEST_TIMEOUT = 10.0
+FETCH_PAUSES = (1.0, 60.0)
+"""The first and the longest pause after a fetch that failed; who asks meanwhile is told of that failure."""
 
 
 class TokenUnavailable(Exception):
@@ -43,13 +49,16 @@ class NoTokens:
 
 
 class KeptTokens:
-    """One token, fetched once however many sends wait for it."""
+    """One token, fetched once however many sends wait for it. A failure is remembered for a while, not repeated."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._header: str | None = None
         self._until = 0.0
         self._fetching = asyncio.Lock()
+        first, most = FETCH_PAUSES
+        self._backoff = Backoff(first=first, most=most)
+        self._failure = ""
 
     async def header(self, *, refresh: bool = False) -> str | None:
         stale = self._header if refresh else None
@@ -57,7 +66,15 @@ class KeptTokens:
             return self._header
         async with self._fetching:
             if self._header is None or self._header is stale or time.monotonic() >= self._until:
-                token = await self._fetch()
+                if self._backoff.waiting:
+                    raise TokenUnavailable(self._failure)
+                try:
+                    token = await self._fetch()
+                except TokenUnavailable as error:
+                    self._failure = str(error)
+                    self._backoff.failed()
+                    raise
+                self._backoff.succeeded()
                 self._header = f"Bearer {token.value}"
                 self._until = time.monotonic() + max(30.0, token.expires_in - EARLY)
         return self._header
@@ -95,15 +112,42 @@ def client_credentials(
 
 
 def managed_identity(app_id: str, resource: str) -> Fetch:
-    """Fetch a token for a user-assigned managed identity, through the SDK's credentials, in a thread."""
+    """Fetch a token for a user-assigned managed identity, through the SDK's credentials, which block."""
     from botframework.connector.auth import ManagedIdentityAppCredentials
 
     credentials = ManagedIdentityAppCredentials(app_id, resource)
 
     async def fetch() -> Token:
         try:
-            return Token(value=await asyncio.to_thread(credentials.get_access_token), expires_in=EARLY + 600)
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                return Token(value=await _in_thread(credentials.get_access_token), expires_in=EARLY + 600)
         except Exception as error:
             raise TokenUnavailable(f"The managed identity gave no token: {type(error).__name__}.") from error
 
     return fetch
+
+
+async def _in_thread(call: Callable[[], str]) -> str:
+    """What ``call`` answers, in a thread of its own: one that hangs takes nobody's place and holds up no exit."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def settle(value: str, error: BaseException | None) -> None:
+        if answer.done():  # nobody waits any more
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(value)
+
+    def run() -> None:
+        value, failure = "", None
+        try:
+            value = call()
+        except Exception as error:
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, value, failure)
+
+    threading.Thread(target=run, name="managed-identity", daemon=True).start()
+    return await answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from domain.errors import StoreUnavailable
 from state.transcripts import BadWatermark, ConversationNotFound
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+READ_WITHIN = 30.0
+"""Seconds for which a body may be on its way."""
 
 
 class Refused(Exception):
@@ -78,8 +83,23 @@ def bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+async def read(request: web.Request) -> bytes:
+    """The body. Raises :class:`Refused` for one that is compressed, or too long on its way."""
+    refuse_encoded(request)
+    try:
+        async with asyncio.timeout(READ_WITHIN):
+            return await request.read()
+    except TimeoutError as error:
+        raise Refused(408, "BadArgument", f"The body did not arrive within {READ_WITHIN:g} s.") from error
+
+
+def refuse_encoded(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Refused(415, "BadArgument", "The local channel takes no compressed bodies.")
+
+
 async def json_object(request: web.Request) -> dict[str, Any]:
-    body = await request.read()
+    body = await read(request)
     return inbound.parse_activity(body) if body.strip() else {}
 
 

@@ -16,7 +16,18 @@ import orjson
 from aiohttp import WSCloseCode, web
 
 from devchannel import inbound
-from devchannel.answers import Refused, answering, bearer, file_answer, json_answer, json_object, user_of
+from devchannel.answers import (
+    READ_WITHIN,
+    Refused,
+    answering,
+    bearer,
+    file_answer,
+    json_answer,
+    json_object,
+    read,
+    refuse_encoded,
+    user_of,
+)
 from devchannel.page import STATIC
 from devchannel.tokens import TOKEN_SECONDS, Grant, TokenRefused, Tokens
 from domain.clock import Clock, system_clock
@@ -143,13 +154,18 @@ class DirectLine:
 
     async def post(self, request: web.Request) -> web.Response:
         grant = await self._grant(request)
-        return await self._say(grant, inbound.parse_activity(await request.read()))
+        return await self._say(grant, inbound.parse_activity(await read(request)))
 
     async def upload(self, request: web.Request) -> web.Response:
         grant = await self._grant(request)
         if request.content_type != "multipart/form-data":
             raise Refused(415, "BadArgument", "An upload is multipart/form-data.")
-        activity = await inbound.parse_upload(await request.multipart())
+        refuse_encoded(request)
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                activity = await inbound.parse_upload(await request.multipart())
+        except TimeoutError as error:
+            raise Refused(408, "BadArgument", f"The upload did not arrive within {READ_WITHIN:g} s.") from error
         if "from" not in activity and (user_id := request.query.get("userId")):
             activity["from"] = {"id": user_id}
         return await self._say(grant, activity)

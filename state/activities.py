@@ -153,6 +153,16 @@ class Mistake(NamedTuple):
     expected: str
 
 
+MISTAKES = 100
+"""So many are told of one activity: a long list of what is wrong costs more than what is right."""
+
+
+class _Mistakes(list[Mistake]):
+    def append(self, mistake: Mistake) -> None:
+        if len(self) < MISTAKES:
+            super().append(mistake)
+
+
 def activity_from_json(body: Json) -> Activity:
     """An activity; what the schema does not know is kept in ``additional_properties``."""
     return read_activity(body)[0]
@@ -160,13 +170,13 @@ def activity_from_json(body: Json) -> Activity:
 
 def read_activity(body: Json) -> tuple[Activity, list[Mistake]]:
     """An activity, and what of it was taken as it is though it is malformed."""
-    mistakes: list[Mistake] = []
+    mistakes = _Mistakes()
     return _load(Activity, body, (), mistakes), mistakes
 
 
 def model_from_json(cls: type[M], body: Json) -> M:
     """A part of an activity, read as all of it is."""
-    model: M = _load(cls, body, (), [])
+    model: M = _load(cls, body, (), _Mistakes())
     return model
 
 
@@ -231,7 +241,10 @@ def _map_reader(model: type[Model] | None) -> _Read:
         if model is None or not isinstance(value, dict):
             return value
         # Only a semantic action has a map, and channels put into it what they like: nothing in it is a mistake.
-        return {key: _load(model, item, path, []) if isinstance(item, dict) else item for key, item in value.items()}
+        ignored = _Mistakes()
+        return {
+            key: _load(model, item, path, ignored) if isinstance(item, dict) else item for key, item in value.items()
+        }
 
     return read
 

@@ -22,6 +22,10 @@ class IdentityProvider:
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}
         self.key_requests = 0
+        self.broken = False
+        """Whether keys are asked for in vain."""
+        self.also: list[dict[str, str]] = []
+        """What is published beside the keys."""
         self.logins: list[dict[str, str]] = []
         self.issued: list[str] = []
         self.url = ""
@@ -60,10 +64,12 @@ class IdentityProvider:
 
     async def _publish(self, _: web.Request) -> web.Response:
         self.key_requests += 1
+        if self.broken:
+            raise web.HTTPBadGateway
         published = [
             {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": key_id, "endorsements": ["msteams"]}
             for key_id, key in self.keys.items()
-        ]
+        ] + self.also
         return web.json_response({"keys": published})
 
     async def _login(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import re
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from botbuilder.schema import Activity, AdaptiveCardInvokeResponse, ExpectedRepl
 from botframework.connector.auth import ClaimsIdentity
 from pydantic import SecretStr
 
-from bots.authentication import Unauthenticated
+from bots.authentication import Caller, Unauthenticated
 from bots.pipeline import Duplicate
 from bots.precedence import Precedence
 from domain.clock import to_ms
@@ -44,6 +45,7 @@ from state.work import Work
 from web.application import create_application
 from web.messages import Messages
 from web.metrics import Metrics
+from web.server import SERVER
 from web.services import WebServices
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -101,10 +103,10 @@ class Door:
 
     closed: bool = False
 
-    async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity:
+    async def admit(self, header: str | None) -> Caller:
         if self.closed:
             raise Unauthenticated("the token is a forgery")
-        return ClaimsIdentity({}, True)
+        return Caller()
 
 
 @dataclass
@@ -150,6 +152,15 @@ async def nothing_to_replay(letter: DeliveryId) -> DeadLetter | None:
     return None
 
 
+class _Server(TestServer):
+    async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **options: Any) -> None:
+        await super().start_server(loop, **options, **SERVER)
+
+
+def _client(app: web.Application) -> TestClient[Any, Any]:
+    return TestClient(_Server(app))
+
+
 @asynccontextmanager
 async def running(
     *, development: bool = True, granted: Iterable[Key] = (), ready: Any = None, jobs: bool = True
@@ -186,7 +197,7 @@ async def running(
     made.app.router.add_get("/explode", explode)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
-        http = await stack.enter_async_context(TestClient(TestServer(made.app)))
+        http = await stack.enter_async_context(_client(made.app))
         yield Site(http, store, clock, turns, door, notifications, conversations, job_store, made.drain)
         await made.drain(DEADLINE)
 
@@ -355,6 +366,30 @@ async def test_large_bodies_are_refused(site: Site) -> None:
     packed = await site.http.post("/api/notify", data=gzip.compress(large), headers={"Content-Encoding": "gzip"})
     await problem(packed, 413, "too-large")
     assert await site.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", lambda data: zlib.compress(data, wbits=-15))],
+    ids=["gzip", "deflate", "deflate without a head"],
+)
+async def test_compressed_bodies_are_read(site: Site, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    headers = {"Content-Encoding": encoding}
+    answer = await site.http.post("/api/notify", data=pack(json.dumps(SAY).encode()), headers=headers)
+    assert answer.status == 202
+    await problem(await site.http.post("/api/notify", data=b"{}", headers={"Content-Encoding": "br"}), 415)
+    cut = pack(json.dumps(SAY).encode())[:-5]
+    await problem(await site.http.post("/api/notify", data=cut, headers=headers), 400, "unreadable-body")
+
+
+async def test_a_long_list_of_mistakes_is_cut(site: Site) -> None:
+    """The answer stays small whatever was sent."""
+    fields = {f"field{number}": 1 for number in range(1000)}
+    body = await problem(await site.notify({**SAY, **fields}), 422)
+    assert len(body["errors"]) == 20
+    assert "1000 fields" in body["detail"]
+    answer = await site.http.post("/api/messages", json={**message(), "attachments": [1] * 100_000})
+    assert len((await problem(answer, 400, "invalid-activity"))["errors"]) == 20
 
 
 async def test_a_body_that_is_not_what_it_says_is_refused(site: Site) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import gzip
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,11 +16,13 @@ from jwt.algorithms import RSAAlgorithm
 
 from app import Service
 from bots import authentication
+from bots.tokens import KeptTokens, TokenUnavailable, client_credentials
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel, Mood
 from tests.identity_provider import APP_ID, PASSWORD, IdentityProvider
 from tests.people import Json, Person, Sender
 from tests.serving import impatient
+from tests.waiting import until
 
 __all__ = ["impatient"]
 
@@ -54,6 +59,10 @@ async def service(start_service: ServiceFactory, registration: dict[str, str]) -
 @pytest.fixture
 def sender(service: Service, http: aiohttp.ClientSession) -> Sender:
     return Sender(http, url_of(service), key=API_KEY)
+
+
+def _packed(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 class Registered(Person):
@@ -115,6 +124,30 @@ class TestWhoPosts:
         assert ann.channel.requests == []
         assert (await sender.gets("/api/conversations"))[1]["conversations"] == []
 
+    @pytest.mark.parametrize(
+        "token",
+        ["Gr\u00fc\u00dfe", "a.b.\u00fc", f"{_packed('[' * 4000)}.e30.", f"{_packed('{}')}.{_packed('[]')}."],
+        ids=["no ASCII", "signed by no ASCII", "nested", "no claims"],
+    )
+    async def test_is_refused_with_what_is_no_token(self, ann: Registered, token: str) -> None:
+        """A failure of the service's own is nothing that a stranger can have."""
+        assert (await ann.posts(ann.activity(text="hello"), authorization=f"Bearer {token}"))[0] == 401
+
+    async def test_is_asked_who_they_are_before_anything_is_read(self, ann: Registered) -> None:
+        """Neither what is compressed nor what is malformed is looked at."""
+        bomb = gzip.compress(bytes(4_000_000))
+        for data, headers in ((bomb, {"Content-Encoding": "gzip"}), (b"[" * 1000, {}), (b"", {"Content-Type": "x/y"})):
+            headers = {"Content-Type": "application/json", **headers}
+            async with ann.http.post(f"{ann.bot_url}/api/messages", data=data, headers=headers) as response:
+                assert response.status == 401
+
+    @pytest.mark.parametrize("issuer", ["https://sts.windows.net/d6d49420-f39b-4df7-a1dc-d59a935871db/"])
+    async def test_is_not_an_emulator(self, ann: Registered, issuer: str) -> None:
+        """Its tokens are for a developer's machine; nobody is asked about them either."""
+        token = ann.provider.token(ann.channel.url, iss=issuer)
+        assert (await ann.posts(ann.activity(text="hello"), authorization=f"Bearer {token}"))[0] == 401
+        assert ann.provider.key_requests == 0
+
     async def test_is_refused_with_a_key_that_is_not_the_channel_s(
         self, ann: Registered, provider: IdentityProvider
     ) -> None:
@@ -175,13 +208,16 @@ class TestATokenShownAgain:
         monkeypatch.setattr(authentication, "LEEWAY", -2 * 3600)
         assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
 
+    async def is_refused(self, ann: Registered, shown: str) -> bool:
+        return (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+
     async def test_lets_in_nobody_once_its_key_is_withdrawn(
         self, ann: Registered, shown: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(authentication, "KEYS_ASKED_AGAIN", 0.0)
         monkeypatch.setattr(authentication, "KEYS_KEPT", 0.0)
         ann.provider.rotate()
-        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+        await until(lambda: self.is_refused(ann, shown), what="the keys are refreshed")
 
     async def test_lets_in_nobody_once_its_key_is_another(
         self, ann: Registered, shown: str, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +228,7 @@ class TestATokenShownAgain:
         (key_id,) = ann.provider.keys
         ann.provider.rotate()
         ann.provider.keys = dict(zip([key_id], ann.provider.keys.values(), strict=True))
-        assert (await ann.posts(ann.activity(text="hello"), authorization=shown))[0] == 401
+        await until(lambda: self.is_refused(ann, shown), what="the keys are refreshed")
 
     async def test_is_forgotten_for_newer_ones(
         self, ann: Registered, shown: str, verified: list[bytes], monkeypatch: pytest.MonkeyPatch
@@ -231,6 +267,44 @@ class TestTheChannelsKeys:
             status, _ = await ann.posts(ann.activity(text="hello"), authorization=f"Bearer {token}")
             assert status == 401
         assert provider.key_requests == 1
+
+
+    async def test_that_cannot_be_had_are_not_asked_for_all_the_time(
+        self, ann: Registered, provider: IdentityProvider
+    ) -> None:
+        """Nor by many at once: one fetch, and a pause after it."""
+        token = f"Bearer {provider.token(ann.channel.url)}"
+        provider.broken = True
+        for _ in range(2):
+            tries = (ann.posts(ann.activity(text="hello"), authorization=token) for _ in range(10))
+            assert {status for status, _ in await asyncio.gather(*tries)} == {401}
+        assert provider.key_requests == 1
+
+    async def test_go_on_being_used_while_they_cannot_be_refreshed(
+        self, ann: Registered, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await ann.says("hello")
+        monkeypatch.setattr(authentication, "KEYS_KEPT", 0.0)
+        provider.broken = True
+        for _ in range(3):
+            assert await ann.says("hello") == ["You sent: hello"]
+        await until(lambda: provider.key_requests == 2, what="a refresh was tried")
+
+    async def test_that_cannot_be_read_cost_no_other(self, ann: Registered, provider: IdentityProvider) -> None:
+        provider.also = [{"kty": "RSA", "kid": "short", "n": "AQ"}]
+        assert await ann.says("hello") == ["You sent: hello"]
+
+    async def test_are_asked_for_less_and_less_by_those_who_make_one_up(
+        self, ann: Registered, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Even long after the last time."""
+        monkeypatch.setattr(authentication, "KEYS_ASKED_AGAIN", 0.0)
+        await ann.says("hello")
+        stranger = IdentityProvider()
+        for _ in range(5):
+            token = stranger.token(ann.channel.url)
+            assert (await ann.posts(ann.activity(text="hello"), authorization=f"Bearer {token}"))[0] == 401
+        assert provider.key_requests == 2
 
 
 class TestTheBotsToken:
@@ -276,6 +350,20 @@ class TestTheBotsToken:
         assert ann.channel.requests == []
         monkeypatch.setattr("tests.identity_provider.PASSWORD", PASSWORD)
         await ann.hears("You sent: hello")
+
+    async def test_is_not_asked_for_by_every_send_while_it_cannot_be_had(
+        self, ann: Registered, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bots.tokens.FETCH_PAUSES", (60.0, 60.0))
+        monkeypatch.setattr("bots.backoff.random.uniform", lambda low, high: high)
+        fetch = client_credentials(
+            ann.http, login_url=f"{provider.url}/t", app_id=APP_ID, password="wrong", scope="https://scope.test"
+        )
+        tokens = KeptTokens(fetch)
+        for _ in range(5):
+            with pytest.raises(TokenUnavailable, match="401"):
+                await tokens.header()
+        assert len(provider.logins) == 1
 
     async def test_is_in_no_log(self, ann: Registered, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("DEBUG")

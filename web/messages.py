@@ -12,7 +12,7 @@ from botbuilder.core.invoke_response import InvokeResponse as AdapterInvokeRespo
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes, InvokeResponse
 from botframework.connector.auth import ClaimsIdentity
 
-from bots.authentication import Unauthenticated
+from bots.authentication import Caller, Unauthenticated
 from bots.pipeline import Duplicate
 from bots.precedence import Precedence
 from domain.errors import ConversationFull, LeaseLost, ServiceUrlNotAllowed
@@ -43,7 +43,7 @@ class UserTurns(Protocol):
 
 
 class Authentication(Protocol):
-    async def identify(self, header: str | None, activity: Activity) -> ClaimsIdentity: ...
+    async def admit(self, header: str | None) -> Caller: ...
 
 
 class Messages:
@@ -88,8 +88,15 @@ class Messages:
         if self._draining:
             raise unavailable("The service is shutting down.", 2)
         self._access.refuse_other_sites(request)
+        try:
+            caller = await self._authentication.admit(request.headers.get("Authorization"))
+        except Unauthenticated as error:
+            raise _refused(request, error) from error
         activity = await _read_activity(request)
-        identity = await self._identify(request, activity)
+        try:
+            identity = caller.identity(activity)
+        except Unauthenticated as error:
+            raise _refused(request, error, channel=str(activity.channel_id)) from error
         try:
             self._service_urls.check(activity.service_url)
             with self._pipeline.precedence.of_user():  # until it is answered: whoever gave way goes on after that
@@ -100,20 +107,6 @@ class Messages:
             raise Problem(403, "service-url-not-allowed", "Service URL not allowed", detail) from error
         except LeaseLost as error:
             raise unavailable("Another process took the conversation over; send the activity again.", 1) from error
-
-    async def _identify(self, request: web.Request, activity: Activity) -> ClaimsIdentity:
-        try:
-            return await self._authentication.identify(request.headers.get("Authorization"), activity)
-        except Unauthenticated as error:
-            ids = {"action": "unauthenticated", "channel": activity.channel_id, "peer": request.remote}
-            log.warning("an activity was refused: %s", error, extra=ids)
-            raise Problem(
-                401,
-                "unauthorized",
-                "Unauthorized",
-                "The activity carries no valid token of a channel.",
-                headers={"WWW-Authenticate": "Bearer"},
-            ) from error
 
     async def _answer(self, identity: ClaimsIdentity, activity: Activity) -> web.Response:
         in_body = activity.type == ActivityTypes.invoke or activity.delivery_mode == DeliveryModes.expect_replies
@@ -134,6 +127,18 @@ class Messages:
         if await self._pipeline.keep(activity, self._answer_within):
             return web.Response(status=202)
         return _response(await asyncio.shield(turn))  # without an id it cannot be promised, only waited for
+
+
+def _refused(request: web.Request, error: Unauthenticated, **about: str) -> Problem:
+    ids = {"action": "unauthenticated", "peer": request.remote, **about}
+    log.warning("an activity was refused: %s", error, extra=ids)
+    return Problem(
+        401,
+        "unauthorized",
+        "Unauthorized",
+        "The activity carries no valid token of a channel.",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _log_failure(turn: asyncio.Task[Outcome]) -> None:

@@ -24,6 +24,9 @@ TYPE_PREFIX = "urn:aside:problem:"
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 """Carried by every answer that does not set its own."""
 
+TOLD_AT_MOST = 20
+"""So many mistakes of a request are told; the rest is counted."""
+
 
 @dataclass(frozen=True)
 class BadField:
@@ -59,7 +62,7 @@ class Problem(Exception):
             **self.members,
         }
         if self.errors:
-            body["errors"] = [error.to_json() for error in self.errors]
+            body["errors"] = [error.to_json() for error in self.errors[:TOLD_AT_MOST]]
         return web.Response(
             status=self.status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=self.headers
         )

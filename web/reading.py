@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -16,6 +18,10 @@ from web.problems import BadField, Problem, invalid_fields
 
 M = TypeVar("M", bound=BaseModel)
 
+READ_WITHIN = 30.0
+"""Seconds for which a body may be on its way."""
+_ZLIB = b"\x78"
+"""How a deflated body begins whose sender keeps to RFC 1950; others send it bare."""
 _EXAMPLES: dict[str, str] = {}
 """A value for each pattern of :func:`spelled`."""
 _NOUNS = {
@@ -55,22 +61,53 @@ def spelled(pattern: str, example: str, **limits: int) -> Any:
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The body, of at most ``limit`` bytes once it is decompressed. Raises :class:`Problem` (400, 413)."""
+    """The body, of at most ``limit`` bytes, also once it is inflated. Raises :class:`Problem` (400, 408, 413, 415).
+
+    The server leaves bodies as they come (``web.server``), so that nothing is inflated before it is known who asks.
+    """
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
-        while chunk := await request.content.readany():
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(limit)
-            if request.content.at_eof():
-                break
+        async with asyncio.timeout(READ_WITHIN):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+                if request.content.at_eof():
+                    break
+    except TimeoutError as error:
+        detail = f"The body did not arrive within {READ_WITHIN:g} s."
+        raise Problem(408, "request-timeout", "Request timeout", detail, headers={"Connection": "close"}) from error
     except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
-        raise Problem(
-            400, "unreadable-body", "Unreadable body", "The body ended early or is encoded wrongly."
-        ) from error
-    return bytes(body)
+        raise _unreadable() from error
+    return _inflated(bytes(body), request.headers.get("Content-Encoding", ""), limit)
+
+
+def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            packed = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        case "deflate":
+            packed = zlib.decompressobj(zlib.MAX_WBITS if body[:1] == _ZLIB else -zlib.MAX_WBITS)
+        case _:
+            detail = "A body may be encoded as gzip or deflate."
+            raise Problem(415, "unsupported-media-type", "Unsupported media type", detail)
+    try:
+        inflated = packed.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise _unreadable() from error
+    if len(inflated) > limit:
+        raise _too_large(limit)
+    if not packed.eof:
+        raise _unreadable()
+    return inflated
+
+
+def _unreadable() -> Problem:
+    return Problem(400, "unreadable-body", "Unreadable body", "The body ended early or is encoded wrongly.")
 
 
 def _too_large(limit: int) -> Problem:

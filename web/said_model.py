@@ -15,6 +15,8 @@ from web.problems import BadField
 from web.reading import spelled
 
 TEXT_LIMIT = 28 * 1024
+PARTS_LIMIT = 250
+"""Attachments, and suggested actions."""
 ACTIVITY_FIELDS = (
     *("text", "textFormat", "attachments", "attachmentLayout", "suggestedActions", "channelData", "locale"),
 )
@@ -67,7 +69,7 @@ class CardAction(SchemaPart):
 
 
 class SuggestedActions(SchemaPart):
-    actions: Annotated[list[CardAction], Field(min_length=1)]
+    actions: Annotated[list[CardAction], Field(min_length=1, max_length=PARTS_LIMIT)]
     to: list[str] | None = None
 
 
@@ -76,7 +78,7 @@ class Said(Part):
 
     text: Text | None = None
     text_format: Literal["plain", "markdown", "xml"] | None = None
-    attachments: list[Attachment] | None = None
+    attachments: Annotated[list[Attachment], Field(max_length=PARTS_LIMIT)] | None = None
     attachment_layout: Literal["list", "carousel"] | None = None
     suggested_actions: SuggestedActions | None = None
     channel_data: dict[str, Any] | None = None
