@@ -26,6 +26,11 @@ CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
 LONGEST_DELAY = 5.0
 """Seconds that a ``delay`` activity holds up a turn at most."""
 
+NOBODY = InvokeResponse(
+    status=501, body={"error": {"code": "NotImplemented", "message": "Nothing here takes an invoke of this name now."}}
+)
+"""The answer to an invoke that nobody takes."""
+
 
 class AsideAdapter(CloudAdapter):
     """Sends collect, and answer with a provisional id; updates and deletions take provisional ids.
@@ -98,6 +103,8 @@ class AsideAdapter(CloudAdapter):
             # The SDK serializes here what its own invoke responses cannot; the web layer does it for both.
             return InvokeResponse(status=200, body={"activities": context.buffered_reply_activities})
         answer: InvokeResponse | None = super()._process_turn_results(context)
+        if answer is not None and answer.status == NOBODY.status and answer.body is None:
+            return NOBODY
         return answer
 
     async def update_activity(self, context: TurnContext, activity: Activity) -> ResourceResponse:

@@ -54,6 +54,10 @@ class AsideBot(ActivityHandler):
             return None
         return await super().on_invoke_activity(turn_context)
 
+    async def on_teams_signin_token_exchange(self, turn_context: TurnContext) -> None:
+        """The SDK's handler calls this one and has none: where no dialog waits for it, nobody takes it."""
+        await self.on_sign_in_invoke(turn_context)
+
     async def on_members_added_activity(
         self, members_added: list[ChannelAccount], turn_context: TurnContext
     ) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
-from botbuilder.schema import Activity, ActivityTypes
+from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
@@ -45,8 +45,9 @@ from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
+from domain.notification import Json
 from domain.value import value
-from state.activities import activity_from_json, to_json
+from state.activities import activity_from_json, json_of, to_json
 from state.fault_points import reached
 from state.mail import Mail
 from state.pins import PATIENCE, PAUSES, Pin
@@ -63,6 +64,7 @@ BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
 OUTBOX = 500
 """Effects that wait in an outbox; with so many, its conversation gets no turn until the channel accepts some."""
+_OF_A_MESSAGE = (ActivityTypes.message_update, ActivityTypes.message_delete, ActivityTypes.message_reaction)
 
 Handler = Callable[[TurnContext], Awaitable[None]]
 Begin = Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]
@@ -142,32 +144,34 @@ class Pipeline:
         self, key: ConversationKey, received: datetime, identity: ClaimsIdentity, activity: Activity
     ) -> InvokeResponse | Duplicate | None:
         """The user's turn, when it is the next of this process in the conversation."""
-        user = _speaker(activity)
+        user, known = _speaker(activity), known_as(activity)
         while True:
             token = random_id("trn")
 
             async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token, user=user, activity_id=activity.id or None, work=work)
+                return await self._turns.begin(key, token, user=user, activity_id=known, work=work)
 
             reached("before_lock")
             begun = await self._wait_for(partial(begin, work=self._work))
             if not isinstance(begun, Begun):
                 await self._work.wake(key)  # whatever else it was in hand for is still to be done
                 self._ended("user", "duplicate")
-                return Duplicate()
+                said = await self._turns.answer(key, known) if known and _answered_in_body(activity) else None
+                return Duplicate() if said is None else InvokeResponse(**said)
             held = _Held.of(begun)
             earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
-            if earlier is None or earlier.activity["id"] == activity.id:
+            if earlier is None or earlier.name == known:
                 return await self._said(held, begun, begin, identity, activity)
             await self._said_before(held, begun, earlier)
 
     async def keep(self, activity: Activity, waited: float) -> bool:
         """Promise the turn of an activity that came in ``waited`` seconds ago: should this process die, another
         runs it. False for one that has no id, by which its turn would be known. Raises :class:`StoreUnavailable`."""
-        if not activity.id:
+        known = known_as(activity)
+        if known is None:
             return False
         key = conversation_key(activity.channel_id, activity.conversation.id)
-        await self._mail.keep_input(key, activity.id, to_json(activity), self._clock() - timedelta(seconds=waited))
+        await self._mail.keep_input(key, known, to_json(activity), self._clock() - timedelta(seconds=waited))
         return True
 
     async def proactive_turn(self, claim: Claim) -> None:
@@ -231,13 +235,14 @@ class Pipeline:
     async def _said_before(self, held: _Held, begun: Begun, kept: Kept) -> None:
         """Run the turn of an activity whose process did not live to commit it. It was authenticated when it came."""
         activity = activity_from_json(kept.activity)
+        begun.turn.activity_id = kept.name
         log.warning(
             "a turn is run in place of a process that died",
             extra={"action": "input_recovered", "conversation": held.key, "activity": activity.id},
         )
 
         async def begin() -> Begun | Taken | AlreadyProcessed:
-            return await self._turns.begin(held.key, held.token)
+            return await self._turns.begin(held.key, held.token, activity_id=kept.name)
 
         identity = self._adapter.create_claims_identity(self._app_id)
         await self._said(held, begun, begin, identity, activity)
@@ -271,6 +276,7 @@ class Pipeline:
                 try:
                     async with early:
                         answer = await run(turn)
+                    turn.answer = _in_json(answer)
                     reached("before_commit")
                     committed = await self._turns.commit(turn)
                 except (LeaseLost, StoreUnavailable):
@@ -407,6 +413,7 @@ class Pipeline:
             answer = failure_answer(activity, sentence)
             if answer is None and activity.type == ActivityTypes.message:
                 ended.send(sentence, activity.service_url)
+            ended.answer = _in_json(answer)
             look_at_inbox(ended, 0)
         elif turn.unreadable():
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
@@ -455,6 +462,28 @@ class Pipeline:
             await asyncio.sleep(LEASE.total_seconds() / 4)
 
 
+def known_as(activity: Activity) -> str | None:
+    """What a conversation knows an activity by, so that one that is sent again is not taken for another.
+
+    An edit, and what else happens to a message, may carry the id of that message: it is told by its type, and by its
+    time from a later one of its kind. None without an id.
+    """
+    if not activity.id:
+        return None
+    if activity.type in (None, ActivityTypes.message):
+        return str(activity.id)
+    at = activity.timestamp if activity.type in _OF_A_MESSAGE else None
+    return " ".join(str(part) for part in (activity.type, at, activity.id) if part is not None)
+
+
+def _answered_in_body(activity: Activity) -> bool:
+    return bool(activity.type == ActivityTypes.invoke or activity.delivery_mode == DeliveryModes.expect_replies)
+
+
+def _in_json(answer: InvokeResponse | None) -> Json | None:
+    return None if answer is None else {"status": int(answer.status or 200), "body": json_of(answer.body)}
+
+
 def _speaker(activity: Activity) -> UserKey | None:
     user_id = activity.from_property.id if activity.from_property else None
     return user_key(activity.channel_id, user_id) if user_id else None
@@ -472,7 +501,6 @@ def _hear(turn: Turn, activity: Activity) -> None:
     if user != turn.user:
         turn.user_state = None  # it was read for somebody else of the group
     turn.user = user
-    turn.activity_id = activity.id or None
     inbound_record(turn, activity)
 
 

@@ -84,6 +84,11 @@ def activity_ids(key: ConversationKey) -> str:
     return f"aside:{_tag(key)}:acts"
 
 
+def answer(key: ConversationKey, activity_id: str) -> str:
+    """String: the answer to an invoke, for as long as its activity id is remembered."""
+    return f"aside:{_tag(key)}:answer:{activity_id}"
+
+
 def sent_ids(key: ConversationKey) -> str:
     """Hash: the id a turn was given for an activity to the id the channel gave it."""
     return f"aside:{_tag(key)}:ids"

@@ -86,10 +86,12 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """An inbound activity (schema JSON) that was accepted before its turn was over; ``at``: when it came in."""
+    """An inbound activity (schema JSON) that was accepted before its turn was over; ``at``: when it came in, ``name``:
+    what its conversation knows it by."""
 
     at: datetime
     activity: Json
+    name: str
 
 
 def _nothing() -> None:
@@ -128,6 +130,9 @@ class Turn:
     idle: bool = False
     """Whether no dialog was active when the last turn committed."""
     activity_id: str | None = None
+    """What the conversation knows the inbound activity of this turn by, if it may be sent again."""
+    answer: Json | None = None
+    """``status`` and ``body`` of the response to it, where the response says something."""
     effects: list[Effect] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
     """What the API shows of the conversation without reading its state; written with the commit."""
@@ -173,13 +178,13 @@ class Turn:
 
     def mail_left(self) -> int:
         """How much of the mail that it saw the turn leaves in the mailbox."""
-        answered = any(kept.activity.get("id") == self.activity_id for kept in self.inputs)
+        answered = any(kept.name == self.activity_id for kept in self.inputs)
         return self.mail_seen - len(self.mail_taken()) - int(answered)
 
     def look_again(self) -> float | None:
         """Seconds after which the conversation needs a turn of its own accord, None for never."""
         moments = [moment for moment in (self.wake_at, self.mail_wake_at) if moment is not None]
-        if any(kept.activity.get("id") != self.activity_id for kept in self.inputs):
+        if any(kept.name != self.activity_id for kept in self.inputs):
             moments.append(self.at)  # what somebody else has said: whoever was to run its turn may be dead
         return max(0.0, (min(moments) - self.at).total_seconds()) if moments else None
 

@@ -386,6 +386,9 @@ class Turns:
                 if not await self._prepare(self._prepared, turn, write, user.version, user_state):
                     return UserStateChanged()
         args = [turn.token, turn.state.version, state, *users, *rest]
+        if turn.answer is not None and turn.activity_id:  # before the commit: whoever finds that has the answer too
+            answer_key = keys.answer(turn.conversation, turn.activity_id)
+            await self._store.run("SET", answer_key, orjson.dumps(turn.answer), "EX", keys.ACTIVITY_IDS_TTL)
         answer = await self._store.call(_COMMIT, names, args)
         if answer[0] == 3:
             assert turn.user is not None
@@ -509,6 +512,12 @@ class Turns:
         self._confirmed.pop(token, None)
         self._pinned.pop(token, None)
 
+    async def answer(self, key: ConversationKey, activity_id: str) -> Json | None:
+        """What the response to an activity said whose turn has committed, if it said something."""
+        kept = await self._store.run("GET", keys.answer(key, activity_id))
+        answer: Json | None = orjson.loads(kept) if kept else None
+        return answer
+
     async def real_id(self, key: ConversationKey, provisional: str) -> str | None:
         """The channel's id for an activity of an earlier turn, if it is known."""
         real = await self._store.run("HGET", keys.sent_ids(key), provisional)
@@ -540,7 +549,7 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
     for name, data in zip(mail[::2], mail[1::2], strict=True):
         body = orjson.loads(data)
         if body["kind"] == "input":
-            inputs.append(Kept(at=from_ms(body["at"]), activity=body["activity"]))
+            inputs.append(Kept(at=from_ms(body["at"]), activity=body["activity"], name=name.decode()[len("in:") :]))
             continue
         names.append(name.decode())
         if body["kind"] == "withdrawal":

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from bots.pipeline import known_as
+from state.activities import activity_from_json
 from tests.people import Person, Sender
 from tests.serving import serving
 
@@ -42,6 +44,15 @@ class TestAMessage:
         await ann.posts(activity)
         await ann.posts(activity)
         assert ann.shows() == ["You sent: hello"] * 2
+
+    @pytest.mark.parametrize("kind", ["messageUpdate", "messageDelete", "messageReaction"])
+    async def test_is_not_swallowed_by_what_happened_to_it_and_came_first(self, ann: Person, kind: str) -> None:
+        """An edit has the id of its message, and may overtake it."""
+        message = ann.activity(text="hello")
+        await ann.posts({**message, "type": kind})
+        await ann.posts(message)
+        await ann.posts(message)
+        assert ann.shows() == ["You sent: hello"]
 
     @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
     async def test_is_json_or_refused(self, ann: Person, content_type: str) -> None:
@@ -117,6 +128,23 @@ class TestAnInvoke:
         await ann.says("hi")
         assert (await ann.posts(ann.activity(type="invoke", name="unheard/of")))[0] == 501
 
+    async def test_that_nobody_takes_is_answered_with_a_body(self, ann: Person) -> None:
+        """Also the one for whose name the SDK calls a method that it does not have."""
+        for name in ("unheard/of", "signin/tokenExchange", "signin/verifyState"):
+            for _ in range(2):
+                status, body = await ann.posts(ann.activity(type="invoke", name=name, value={}))
+                assert (status, body and body["error"]["code"]) == (501, "NotImplemented")
+            await ann.says("hi")
+
+    async def test_that_comes_twice_is_answered_as_the_first_time(self, ann: Person) -> None:
+        """Whatever the dialog would answer by now; and whatever the answer was."""
+        await ann.says("hi")
+        fetch = ann.activity(type="invoke", name="task/fetch", value={"title": "Details"})
+        for activity in (fetch, ann.activity(type="invoke", name="break"), ann.activity(type="invoke", name="no/one")):
+            first = await ann.posts(activity)
+            assert first[1] is not None
+            assert await ann.posts({**activity, "value": {"title": "Other"}}) == first
+
     async def test_does_not_begin_the_root_dialog(self, ann: Person) -> None:
         await ann.posts(ann.activity(type="invoke", name="task/fetch", value={"title": "Details"}))
         assert ann.shows() == []
@@ -138,6 +166,12 @@ class TestRepliesInTheBody:
         assert body is not None
         assert [activity["text"] for activity in body["activities"]] == ["You sent: hello"]
         assert ann.channel.requests == []
+
+    async def test_are_the_same_for_one_that_comes_twice(self, ann: Person) -> None:
+        activity = ann.activity(text="hello", deliveryMode="expectReplies")
+        first = await ann.posts(activity)
+        assert first[1] is not None and first[1]["activities"]
+        assert await ann.posts(activity) == first
 
     async def test_include_what_was_queued(self, ann: Person, sender: Sender) -> None:
         """In its place, before the reply; and it counts as delivered."""
@@ -171,3 +205,11 @@ class TestAQuestionAskedInTheBody:
         await ann.posts(ann.activity(text="hi", deliveryMode="expectReplies"))
         await sender.notifies(ann, "news", mode="interject")
         await ann.hears("news", "What is your name?")
+
+
+def test_what_happens_to_a_message_is_known_by_its_time_too() -> None:
+    """Two edits of one message are two; one that is sent again is the same."""
+    at = {"type": "messageUpdate", "id": "1", "timestamp": "2026-01-05T12:00:00Z"}
+    known = [known_as(activity_from_json(body)) for body in (at, at, {**at, "timestamp": "2026-01-05T12:00:01Z"})]
+    assert known[0] == known[1] != known[2]
+    assert known_as(activity_from_json({"type": "message"})) is None
