@@ -206,7 +206,9 @@ def _activity_id(data: bytes) -> str | None:
     except orjson.JSONDecodeError:
         return None
     found = body.get("id") if isinstance(body, dict) else None
-    return found if isinstance(found, str) else None
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    return found if isinstance(found, str) and found else None
 
 
 def _seconds(retry_after: str | None) -> float | None:

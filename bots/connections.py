@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import zlib
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple, cast
@@ -48,7 +49,7 @@ class Server(NamedTuple):
 
 @value
 class Response:
-    """``complete`` unless the answer broke off in its body, or took too long."""
+    """``complete`` unless the answer broke off in its body, or took too long. The body is not compressed any more."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -150,7 +151,7 @@ class _Connection(asyncio.Protocol):
 
     def _finish(self, *, complete: bool) -> None:
         if self._answer is not None and not self._answer.done() and self._status is not None:
-            body = b"".join(self._body)
+            body = _inflated(b"".join(self._body), self._headers)
             self._answer.set_result(Response(status=self._status, headers=self._headers, body=body, complete=complete))
 
     def _end(self, reason: str) -> None:
@@ -332,6 +333,24 @@ class Connections:
     async def _find(self, server: Server) -> list[AddrInfoType]:
         found = await self._loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
         return cast(list[AddrInfoType], found)
+
+
+_GZIP_OR_ZLIB, _RAW = 47, -15
+"""What zlib calls the forms in which servers compress; under ``deflate`` some leave out its frame."""
+
+
+def _inflated(body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The body as it was before it was compressed: some servers do that though nobody asked them to. What is broken
+    is nothing; what breaks off or is too large is as much as there is of it."""
+    encodings = [content.strip().lower() for name, content in headers if name.lower() == b"content-encoding"]
+    if not body or encodings not in ([b"gzip"], [b"x-gzip"], [b"deflate"]):
+        return body
+    for form in (_GZIP_OR_ZLIB, _RAW):
+        try:
+            return zlib.decompressobj(form).decompress(body, LARGEST_ANSWER)
+        except zlib.error:
+            pass
+    return b""
 
 
 async def _place_in(places: asyncio.Semaphore, within: float) -> None:

@@ -65,6 +65,7 @@ _RECORDS = (Report, Index)
 
 _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
 _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
+_NO_ID = ChannelAnswer(answer=Answer.REJECTED, detail="the channel's id of what is to be changed is not known")
 _TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
 
 
@@ -167,11 +168,13 @@ class Outbox:
         """One attempt of a send, and what to do after it."""
         if (over := before_send(effect, self._clock())) is not None:
             return over, (_TOO_LATE if isinstance(over, Expired) else _NEVER_TOLD)
-        if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
-            return wait, _TOO_EARLY
         activity_id = None
         if effect.operation is not Operation.SEND:
-            activity_id = await self._real_id(key, effect.provisional, sent)
+            activity_id = await _insist(partial(self._real_id, key, effect.provisional, sent))
+            if activity_id is None:
+                return GiveUp(Failure.REJECTED), _NO_ID
+        if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
+            return wait, _TOO_EARLY
         answer = await self._channel.carry(effect, activity_id)
         step = next_step(answer, effect, jitter=random.random())
         if answer.answer is Answer.THROTTLED and isinstance(step, TryAgain):
@@ -206,11 +209,12 @@ class Outbox:
             for delivery in effect.shows
         ]
 
-    async def _real_id(self, key: ConversationKey, named: str, sent: Sequence[tuple[str, str]]) -> str:
-        """The channel's id for what a turn named: a provisional id, or one that came from the channel."""
+    async def _real_id(self, key: ConversationKey, named: str, sent: Sequence[tuple[str, str]]) -> str | None:
+        """The channel's id for what a turn named: a provisional id, or one that came from the channel. None if the
+        channel gave none when it was sent, or that is too long ago."""
         if not named.startswith("aside."):
             return named
-        return dict(sent).get(named) or await self._turns.real_id(key, named) or named
+        return dict(sent).get(named) or await self._turns.real_id(key, named)
 
     async def _settle(self, run: _Run, effect: Send, step: NextStep, answer: ChannelAnswer) -> None:
         ids = {"conversation": run.key, "deliveries": [delivery.id for delivery in effect.shows]}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
-from aiohttp import BodyPartReader, MultipartReader
+from aiohttp import BodyPartReader, MultipartReader, StreamReader
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
 from domain.clock import Clock, to_iso
@@ -81,21 +81,21 @@ def conversation_update(conversation_id: str, user: dict[str, Any], locale: str,
     return {**activity, "locale": locale} if locale else activity
 
 
-async def parse_upload(reader: MultipartReader) -> ActivityJson:
-    """The activity part of an upload, with its files as attachments. Raises :class:`BadActivity`, :class:`TooLarge`."""
+async def parse_upload(headers: Mapping[str, str], stream: StreamReader) -> ActivityJson:
+    """The activity part of an upload, with its files for attachments: clients list the files there as well, under
+    addresses that only they know. Raises :class:`BadActivity`, :class:`TooLarge`."""
     activity: ActivityJson = {"type": "message"}
     attachments: list[dict[str, Any]] = []
     left = UPLOAD_BYTES
-    async for part in _parts(reader):
+    async for part in _parts(headers, stream):
         media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == ACTIVITY_TYPE or part.name == "activity":
             activity = parse_activity(await _content(part, ACTIVITY_BYTES))
             continue
         content = await _content(part, left)
         left -= len(content)
-        attachments.append(_attachment(part.filename or "file", media_type, content))
-    given = activity.get("attachments")
-    return {**activity, "attachments": [*(given if isinstance(given, list) else []), *attachments]}
+        attachments.append(_attachment(_file_name(part), media_type, content))
+    return {**activity, "attachments": attachments} if attachments else activity
 
 
 def _facts(conversation_id: str, clock: Clock) -> dict[str, Any]:
@@ -108,6 +108,13 @@ def _facts(conversation_id: str, clock: Clock) -> dict[str, Any]:
     }
 
 
+def _file_name(part: BodyPartReader) -> str:
+    name = part.filename or "file"
+    if any("\ud800" <= character <= "\udfff" for character in name):  # what aiohttp makes of bytes that are no UTF-8
+        raise BadActivity("The name of a file is not UTF-8.")
+    return name
+
+
 def _attachment(name: str, media_type: str, content: bytes) -> dict[str, Any]:
     if not _MEDIA_TYPE.fullmatch(media_type):
         media_type = "application/octet-stream"
@@ -115,8 +122,9 @@ def _attachment(name: str, media_type: str, content: bytes) -> dict[str, Any]:
     return {"name": name[:200], "contentType": media_type, "contentUrl": url}
 
 
-async def _parts(reader: MultipartReader) -> AsyncIterator[BodyPartReader]:
+async def _parts(headers: Mapping[str, str], stream: StreamReader) -> AsyncIterator[BodyPartReader]:
     try:
+        reader = MultipartReader(headers, stream)
         while (part := await reader.next()) is not None:
             if not isinstance(part, BodyPartReader):
                 raise BadActivity("A part of the upload is itself made of parts.")

@@ -62,6 +62,7 @@ def add_routes(
     for method, path, handler in (
         ("POST", BASE + "/tokens/generate", channel.generate_token),
         ("POST", BASE + "/tokens/refresh", channel.refresh_token),
+        ("GET", BASE + "/session/getsessionid", channel.session_id),
         ("POST", BASE + "/conversations", channel.start),
         ("GET", one, channel.reconnect),
         ("GET", one + "/activities", channel.activities),
@@ -117,6 +118,10 @@ class DirectLine:
     async def refresh_token(self, request: web.Request) -> web.Response:
         return json_answer(await self._conversation(await self._grant(request)))
 
+    async def session_id(self, request: web.Request) -> web.Response:
+        """For clients that sign users in; whoever asks again has a session of their own again."""
+        return json_answer({"sessionId": new_id("ses")})
+
     async def start(self, request: web.Request) -> web.Response:
         """Begin the conversation that the token names, or a new one: 201, or 200 if it had begun before."""
         body = await json_object(request)
@@ -163,7 +168,7 @@ class DirectLine:
         refuse_encoded(request)
         try:
             async with asyncio.timeout(READ_WITHIN):
-                activity = await inbound.parse_upload(await request.multipart())
+                activity = await inbound.parse_upload(request.headers, request.content)
         except TimeoutError as error:
             raise Refused(408, "BadArgument", f"The upload did not arrive within {READ_WITHIN:g} s.") from error
         if "from" not in activity and (user_id := request.query.get("userId")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 
@@ -195,10 +196,26 @@ class TestAChannelThatRefuses:
 
 
 class TestAnAcceptanceThatCannotBeRead:
-    @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 7}'], ids=["empty", "html", "list", "number"])
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": true}'], ids=["empty", "html", "list", "none"])
     async def test_is_an_acceptance(self, ann: Person, sender: Sender, channel: FakeChannel, body: bytes) -> None:
         """The channel has it; only its id is not known."""
         channel.answers(ann.conversation, Mood(200, body))
         delivery = await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
         assert delivery["activityId"] is None
         assert ann.news() == ["news"]
+
+    async def test_may_be_compressed_and_its_id_a_number(
+        self, ann: Person, sender: Sender, channel: FakeChannel
+    ) -> None:
+        """Though nobody asked for that."""
+        channel.answers(ann.conversation, Mood(200, gzip.compress(b'{"id": 7}'), {"Content-Encoding": "gzip"}))
+        delivery = await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
+        assert delivery["activityId"] == "7"
+
+    async def test_is_understood_also_where_it_is_a_refusal(
+        self, ann: Person, sender: Sender, channel: FakeChannel
+    ) -> None:
+        body = gzip.compress(json.dumps(BLOCKED).encode())
+        channel.answers(ann.conversation, Mood(403, body, {"Content-Encoding": "gzip"}, accept=False))
+        delivery = await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "failed")
+        assert delivery["reason"] == "blocked"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gzip
 import ssl
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +153,11 @@ def test_ids_are_quoted_as_the_standard_library_quotes_them(text: str) -> None:
 
 # ---------------------------------------------------------------------- what comes back
 
+
+def compressed(encoding: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
+
+
 ANSWERS: dict[str, list[bytes | None]] = {
     "with a length": [b'HTTP/1.1 201 Created\r\nContent-Length: 10\r\nX-A: b\r\n\r\n{"id":"a"}'],
     "with a length of nothing": [b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"],
@@ -167,6 +174,10 @@ ANSWERS: dict[str, list[bytes | None]] = {
     "of HTTP/1.0": [b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", HANG_UP],
     "after a 100": [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
     "with a redirect": [b"HTTP/1.1 308 Moved\r\nLocation: https://elsewhere/\r\nContent-Length: 0\r\n\r\n"],
+    "in gzip": [compressed(b"gzip", gzip.compress(b'{"id":"a"}'))],
+    "in deflate": [compressed(b"deflate", zlib.compress(b'{"id":"a"}'))],
+    "in deflate without a frame": [compressed(b"deflate", zlib.compress(b'{"id":"a"}', wbits=-15))],
+    "in gzip, with nothing in it": [compressed(b"gzip", b"")],
     "with many headers": [b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 100 + b"Content-Length: 1\r\n\r\nx"],
 }
 
@@ -192,6 +203,19 @@ async def test_an_answer_is_read_as_a_general_client_reads_it(
         assert (found.status, found.body, found.complete) == (expected.status, await expected.read(), True)
         for name in ("X-A", "Retry-After", "Location"):
             assert found.header(name.lower().encode()) == expected.headers.get(name)
+
+
+async def test_a_compressed_answer_fills_no_memory(client: Connections, server: ScriptedServer) -> None:
+    """What is larger than is read of an answer is cut off there; what cannot be inflated is empty."""
+    server.answers = [
+        [compressed(b"gzip", gzip.compress(b"x" * 10_000_000))],
+        [compressed(b"gzip", b"not compressed at all")],
+        [compressed(b"X-GZIP", gzip.compress(b"ok"))],
+    ]
+    assert len((await ask(client, server)).body) == connections.LARGEST_ANSWER
+    broken = await ask(client, server)
+    assert (broken.status, broken.body, broken.complete) == (200, b"", True)
+    assert (await ask(client, server)).body == b"ok"
 
 
 BROKEN: dict[str, list[bytes | None]] = {

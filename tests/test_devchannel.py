@@ -504,6 +504,47 @@ async def test_an_upload_of_the_largest_size_is_taken_and_a_larger_one_is_not(ch
         assert answer.status == status
 
 
+async def test_a_file_reaches_the_bot_once(chat: Chat, bot: Bot) -> None:
+    """Clients send a file as a part, and name it among the attachments of the activity too."""
+    form = FormData()
+    blob = {"contentType": "image/png", "contentUrl": "blob:http://127.0.0.1/7", "name": "cat.png"}
+    activity = json.dumps({"type": "message", "from": {"id": "dl_ada"}, "attachments": [blob]})
+    form.add_field("activity", activity, content_type="application/vnd.microsoft.activity", filename="blob")
+    form.add_field("file", b"\x89PNG", content_type="image/png", filename="cat.png")
+    answer = await chat.http.post(f"{chat.path}/upload", data=form, headers=chat.auth)
+    assert answer.status == 200
+    [attachment] = bot.received[-1]["attachments"]
+    assert attachment["contentUrl"].startswith("data:")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "disposition"),
+    [
+        ("multipart/form-data", b'form-data; name="file"; filename="a.txt"'),
+        ("multipart/form-data; boundary=", b'form-data; name="file"; filename="a.txt"'),
+        ("multipart/form-data; boundary=" + "b" * 100, b'form-data; name="file"; filename="a.txt"'),
+        ("multipart/form-data; boundary=b", b'form-data; name="file"; filename="caf\xe9.txt"'),
+    ],
+    ids=["no boundary", "empty", "too long", "name"],
+)
+async def test_an_upload_that_is_not_well_formed_is_refused(
+    chat: Chat, bot: Bot, content_type: str, disposition: bytes
+) -> None:
+    """With 400, and reaches neither the transcript nor the bot."""
+    body = b"--b\r\nContent-Disposition: " + disposition + b"\r\nContent-Type: text/plain\r\n\r\nhey\r\n--b--\r\n"
+    bot.received.clear()
+    headers = {**chat.auth, "Content-Type": content_type}
+    answer = await chat.http.post(f"{chat.path}/upload?userId=dl_ada", data=body, headers=headers)
+    assert (answer.status, (await answer.json())["error"]["code"]) == (400, "BadArgument")
+    assert (await chat.activities())["activities"] == [] == bot.received
+
+
+async def test_a_client_that_signs_users_in_gets_a_session(http: TestClient[Any, Any]) -> None:
+    """``getsessionid`` of Direct Line: an id that nobody else has."""
+    ids = [(await (await http.get(f"{BASE}/session/getsessionid")).json())["sessionId"] for _ in range(2)]
+    assert all(ids) and ids[0] != ids[1]
+
+
 async def test_an_upload_is_multipart(chat: Chat) -> None:
     """Anything else is 415, and a broken one 400."""
     answer = await chat.http.post(f"{chat.path}/upload", data=b"x", headers=chat.auth)

@@ -97,6 +97,27 @@ class TestMessagesThatChange:
         assert (await sender.conversation(ann))["reachability"] == "active"
 
 
+class TestAChannelThatGivesNoIds:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.cards:Board")
+
+    @pytest.mark.parametrize("word", ["set two", "drop"])
+    async def test_is_not_asked_to_change_what_it_never_named(
+        self, ann: Person, caplog: pytest.LogCaptureFixture, word: str
+    ) -> None:
+        """Under an id that is ours it could not know it: the change is given up with a line in the log."""
+        ann.channel.answers(ann.conversation, Mood(202, b"", accept=True))
+        await ann.says("new one")
+        await ann.says(word)
+        assert {method for method, *_ in ann.channel.requests} == {"POST"}
+        assert [record for record in caplog.records if getattr(record, "action", "") == "send_given_up"]
+        assert await ann.says("new three") == ["board: three"]
+
+    async def test_is_not_asked_in_the_same_turn_either(self, ann: Person) -> None:
+        ann.channel.answers(ann.conversation, Mood(202, b"", accept=True))
+        assert await ann.says("quick done") == ["board: ...", "working"]
+        assert {method for method, *_ in ann.channel.requests} == {"POST"}
+
+
 class TestAnActivityPrompt:
     service = serving(ROOT_DIALOG="tests.own_dialogs.asking:AnyActivity")
 
