@@ -26,11 +26,20 @@ _UNITS |= dict.fromkeys(("h", "hour"), "hour") | dict.fromkeys(("d", "day"), "da
 _REMIND = re.compile(r"remind me in (\d+) ?([a-z]+?)s? (?:to |that |of )?(.+)", re.IGNORECASE | re.DOTALL)
 _LONGEST_REMINDER = timedelta(days=30)
 
+_NOTHING = re.compile("")
+_EXACTLY = {
+    "compute": re.compile(rf"({'|'.join(_COMPUTE)})\s+\S+", re.IGNORECASE),
+    "cancel job": re.compile(r"#? ?\d+"),
+    "remind me": re.compile(r"in \d.*", re.IGNORECASE | re.DOTALL),
+}
+"""What follows a command where an answer is expected: nothing that may be meant as one. Others stand alone there."""
+
 Command = Callable[[TurnContext, str], Awaitable[None]]
 
 
 class MainDialog(ComponentDialog):
-    """Answers each command at once and ends, so that the user is free again; only the form waits."""
+    """Answers each command at once and ends, so that the user is free again; only the form waits. Commands work in the
+    middle of it too, and its question is asked again after them."""
 
     def __init__(self, services: Services) -> None:
         super().__init__("main")
@@ -55,20 +64,34 @@ class MainDialog(ComponentDialog):
         text = _heard(context.activity)
         if text.lower() == "report":
             return await inner_dc.begin_dialog("report")
-        for name, command in self._commands:
-            if text.lower() == name or text.lower().startswith(name + " "):
-                await command(context, text[len(name) :].strip())
-                break
-        else:
+        found = self._command(text)
+        if found is None:
             await self._echo(context, text)
+        else:
+            _, command, rest = found
+            await command(context, rest)
         return await inner_dc.end_dialog()
 
     async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
-        activity = inner_dc.context.activity
-        if activity.type == ActivityTypes.message and _heard(activity).lower() == "cancel":
-            await inner_dc.context.send_activity(say("form_left", activity.locale))
+        context = inner_dc.context
+        text = _heard(context.activity) if context.activity.type == ActivityTypes.message else ""
+        found = self._command(text)
+        if found is None or not _EXACTLY.get(found[0], _NOTHING).fullmatch(found[2]):
+            return await inner_dc.continue_dialog()
+        name, command, rest = found
+        if name == "cancel":
+            await context.send_activity(say("form_left", context.activity.locale))
             return await inner_dc.cancel_all_dialogs()
-        return await inner_dc.continue_dialog()
+        await command(context, rest)
+        await inner_dc.reprompt_dialog()
+        return ComponentDialog.end_of_turn
+
+    def _command(self, text: str) -> tuple[str, Command, str] | None:
+        """The command that a text begins with, and what follows it."""
+        for name, command in self._commands:
+            if text.lower() == name or text.lower().startswith(name + " "):
+                return name, command, text[len(name) :].strip()
+        return None
 
     # ------------------------------------------------------------------ commands
 

@@ -19,7 +19,8 @@ ENGLISH: Mapping[str, str] = {
         "- `jobs`: what I am working on for you; `cancel job 2`: stop one\n"
         "- `remind me in 10 seconds to stretch`\n"
         "- `report`: a short form, so that there is something to be busy with; `cancel` leaves it\n"
-        "- `inbox`: what is waiting for you, and what I told you lately"
+        "- `inbox`: what is waiting for you, and what I told you lately\n"
+        "All of it works in the middle of the form too; then I ask again."
     ),
     "job_started": (
         "I am working on it: job {number}, `{asked}`. I will tell you when it is done; "

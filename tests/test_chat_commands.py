@@ -99,6 +99,65 @@ class TestTheReportForm:
         assert await ann.says("cancel") == ["There is nothing to cancel."]
 
 
+class TestCommandsInTheMiddleOfTheForm:
+    """Each is answered, then the open question is the last thing on the screen, and still open."""
+
+    @pytest.mark.parametrize(
+        ("said", "answer"),
+        [
+            ("help", "Here is what I can do:"),
+            (" Inbox ", "Nothing is waiting for you"),
+            ("jobs", "You have no jobs."),
+            ("cancel job 2", "You have no job 2."),
+            ("remind me in 2 hours to stretch", "I will remind you in 2 hours: stretch"),
+            ("remind me in 2 fortnights to stretch", "Tell me when and what"),
+            ("compute factor 91", "I am working on it: job 1"),
+        ],
+    )
+    async def test_are_answered_then_it_asks_again(self, ann: Person, said: str, answer: str) -> None:
+        for before in ("report", "low", "1"):
+            await ann.says(before)
+        first, question = await ann.says(said)
+        assert first.startswith(answer)
+        assert question == "What happened?"
+        assert (await ann.says("smoke"))[0].startswith("File this report: low, 1 affected, “smoke”?")
+
+    async def test_are_answered_at_every_question(self, ann: Person) -> None:
+        asked = await ann.says("report")
+        for said in ("low", "1", "smoke", "yes"):
+            answer, *again = await ann.says("jobs")
+            assert answer.startswith("You have no jobs.")
+            assert again == asked
+            asked = await ann.says(said)
+        assert asked == ["Thank you, the report is filed: low, 1 affected, “smoke”."]
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "help me with the door",
+            "jobs are at risk",
+            "cancel job centre visits",
+            "cancel everything",
+            "remind me to call Bob",
+            "compute nodes are down",
+            "inbox is full",
+            "report",
+        ],
+    )
+    async def test_are_not_seen_in_an_answer_that_only_begins_like_one(self, ann: Person, said: str) -> None:
+        for before in ("report", "low", "1"):
+            await ann.says(before)
+        assert (await ann.says(said))[0].startswith(f"File this report: low, 1 affected, “{said}”?")
+
+    async def test_show_what_waits_for_the_end_of_it(self, ann: Person, sender: Sender) -> None:
+        await ann.says("report")
+        await sender.becomes(await sender.notifies(ann, "build 7 is red", mode="resume"), "held")
+        inbox, question = await ann.says("inbox")
+        assert inbox.startswith("Waiting for you:")
+        assert "build 7 is red" in inbox
+        assert question.startswith("How severe is it?")
+
+
 class TestTheInbox:
     async def test_is_empty_at_first(self, ann: Person) -> None:
         assert await ann.says("inbox") == ["Nothing is waiting for you, and there is nothing I told you lately."]
