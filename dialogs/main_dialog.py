@@ -10,9 +10,10 @@ from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
+from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from dialogs.services import Services
-from dialogs.texts import say
+from dialogs.texts import say, span
 from domain.job import Job, JobStatus
 
 _COMPUTE = {
@@ -20,10 +21,6 @@ _COMPUTE = {
     "pi": ("pi", re.compile(r"\d+")),
     "primes": ("primes", re.compile(r"\d+")),
 }
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-_UNITS = dict.fromkeys(("s", "sec", "second"), "second") | dict.fromkeys(("m", "min", "minute"), "minute")
-_UNITS |= dict.fromkeys(("h", "hour"), "hour") | dict.fromkeys(("d", "day"), "day")
-_REMIND = re.compile(r"remind me in (\d+) ?([a-z]+?)s? (?:to |that |of )?(.+)", re.IGNORECASE | re.DOTALL)
 _LONGEST_REMINDER = timedelta(days=30)
 
 _NOTHING = re.compile("")
@@ -142,18 +139,16 @@ class MainDialog(ComponentDialog):
 
     async def _remind(self, context: TurnContext, what: str) -> None:
         locale = context.activity.locale
-        found = _REMIND.fullmatch(f"remind me {what}")
-        if found is None or found[2].lower() not in _UNITS:
+        reminder = understood(what)
+        if reminder is None:
             await context.send_activity(say("reminder_how", locale))
             return
-        unit = _UNITS[found[2].lower()]
-        seconds = int(found[1][:12]) * _SECONDS[unit]
-        if not 1 <= seconds <= _LONGEST_REMINDER.total_seconds():
+        if not 1 <= reminder.seconds <= _LONGEST_REMINDER.total_seconds():
             await context.send_activity(say("reminder_range", locale))
             return
-        self._services.remind(context, say("reminder", locale, text=found[3]), timedelta(seconds=seconds))
-        wait = f"{found[1]} {unit}{'' if found[1] == '1' else 's'}"
-        await context.send_activity(say("reminder_set", locale, wait=wait, text=found[3]))
+        self._services.remind(context, say("reminder", locale, text=reminder.what), reminder.wait)
+        wait = span(reminder.parts, locale)
+        await context.send_activity(say("reminder_set", locale, wait=wait, text=reminder.what))
 
     async def _inbox(self, context: TurnContext, _: str) -> None:
         locale = context.activity.locale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from domain.job import Job, JobStatus
 
@@ -39,8 +39,23 @@ ENGLISH: Mapping[str, str] = {
     "job_not_found": "You have no job {number}. `jobs` lists yours.",
     "reminder_set": "I will remind you in {wait}: {text}",
     "reminder": "Reminder: {text}",
-    "reminder_how": "Tell me when and what, such as `remind me in 10 seconds to stretch`.",
+    "reminder_how": (
+        "Tell me when and what, such as `remind me in 10 seconds to stretch` or "
+        "`remind me in 1 hour and 30 minutes to look into the oven`. I understand lengths of time in weeks, days, "
+        "hours, minutes and seconds."
+    ),
     "reminder_range": "I can remind you between one second and 30 days from now.",
+    "span_week": "{count} week",
+    "span_weeks": "{count} weeks",
+    "span_day": "{count} day",
+    "span_days": "{count} days",
+    "span_hour": "{count} hour",
+    "span_hours": "{count} hours",
+    "span_minute": "{count} minute",
+    "span_minutes": "{count} minutes",
+    "span_second": "{count} second",
+    "span_seconds": "{count} seconds",
+    "span_and": "{first} and {last}",
     "nothing_to_cancel": "There is nothing to cancel.",
     "form_left": "All right, I dropped the form.",
     "report_severity": "How severe is it?",
@@ -82,6 +97,13 @@ def say(key: str, locale: str | None = None, **values: object) -> str:
     language = (locale or "en").split("-")[0].lower()
     text = CATALOGUE.get(language, ENGLISH).get(key) or ENGLISH[key]
     return text.format(**values) if values else text
+
+
+def span(parts: Sequence[tuple[int, str]], locale: str | None = None) -> str:
+    """A length of time, such as "1 hour and 30 minutes". ``parts``: how many of which unit."""
+    keys = (f"span_{unit}" if count == 1 else f"span_{unit}s" for count, unit in parts)
+    *others, last = (say(key, locale, count=count) for key, (count, _) in zip(keys, parts, strict=True))
+    return say("span_and", locale, first=", ".join(others), last=last) if others else last
 
 
 def job_answer(job: Job, locale: str | None = None) -> str:

@@ -11,7 +11,11 @@ __all__ = ["impatient"]
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
-HOW = "Tell me when and what, such as `remind me in 10 seconds to stretch`."
+HOW = (
+    "Tell me when and what, such as `remind me in 10 seconds to stretch` or "
+    "`remind me in 1 hour and 30 minutes to look into the oven`. I understand lengths of time in weeks, days, "
+    "hours, minutes and seconds."
+)
 RANGE = "I can remind you between one second and 30 days from now."
 
 
@@ -48,6 +52,16 @@ class TestAReminder:
             ("remind me in 1 day to stretch", "1 day", "stretch"),
             ("remind me in 90 secs to stretch", "90 seconds", "stretch"),
             ("Remind me in 2 hours that the cake is done", "2 hours", "the cake is done"),
+            ("remind me in 1 hour and 30 minutes to stretch", "1 hour and 30 minutes", "stretch"),
+            ("remind me in 1 Day, 2 hours, and 5 mins to stretch", "1 day, 2 hours and 5 minutes", "stretch"),
+            ("remind me in 1h30m to stretch", "1 hour and 30 minutes", "stretch"),
+            ("remind me in 1 hr 10 min stretch", "1 hour and 10 minutes", "stretch"),
+            ("remind me in 2 weeks, stretch", "2 weeks", "stretch"),
+            ("remind me in 2 hours from now to stretch", "2 hours", "stretch"),
+            ("remind me in 2 hours to and fro", "2 hours", "and fro"),
+            ("remind me in 2 hours to 3 people", "2 hours", "3 people"),
+            ("remind me in 0000000000000000005 minutes of ornaments", "5 minutes", "ornaments"),
+            ("remind me in 5 minutes android update", "5 minutes", "android update"),
             ("remind me in 30 days of THIS\nand that", "30 days", "THIS\nand that"),
         ],
     )
@@ -61,9 +75,23 @@ class TestAReminder:
             ("remind me to stretch", HOW),
             ("remind me in 5 fortnights to stretch", HOW),
             ("remind me in 5 seconds", HOW),
+            ("remind me in 5 seconds to", HOW),
+            ("remind me in 1 hour and a half to stretch", HOW),
+            ("remind me in 1 hour and 30 minuets to stretch", HOW),
+            ("remind me in 1 hour or 2 to stretch", HOW),
+            ("remind me in 1 hour half to stretch", HOW),
+            ("remind me in 2 days at 9 to stretch", HOW),
+            ("remind me in 2 weeks on Monday to stretch", HOW),
+            ("remind me in 5 minutes every day to stretch", HOW),
+            ("remind me in 1.5 hours to stretch", HOW),
+            ("remind me in 5 minutes, 10 minutes to stretch", HOW),
+            ("remind me in 30 minutes and 1 hour to stretch", HOW),
+            ("remind me in 1 hour 30 to stretch", HOW),
             ("remind me in 0 seconds to stretch", RANGE),
             ("remind me in 31 days to stretch", RANGE),
             ("remind me in 99999999999999999999 days to stretch", RANGE),
+            ("remind me in 4 weeks and 3 days to stretch", RANGE),
+            (f"remind me in {'9' * 5000} days to stretch", RANGE),
         ],
     )
     async def test_helps_where_it_does_not_understand(self, ann: Person, said: str, answer: str) -> None:
