@@ -17,6 +17,8 @@ from redis.exceptions import AskError, MovedError, RedisClusterException, RedisE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from state.wire import CLOSED, connections
+
 Parts = tuple[str | bytes | int | float, ...]
 
 SLOTS = 16384
@@ -26,7 +28,7 @@ TRY_AGAIN_SECONDS = 0.05
 """Between attempts of a command whose keys are just being moved one by one."""
 
 _REDIRECTED = (MovedError, AskError, TryAgainError)
-_BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
+_BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, *CLOSED)
 
 
 def key_of(parts: Parts) -> str | bytes | None:
@@ -94,15 +96,16 @@ class Cluster:
         """One round trip to each of the nodes concerned. Raises what a broken connection raises."""
         node: ClusterNode | None = None
         try:
-            await self._redis.initialize()
-            pipeline = self._redis.pipeline()
-            for parts, named in commands:
-                node = named or self._node(parts)
-                pipeline.execute_command(*parts, target_nodes=node)
-            results: list[Any] = await pipeline.execute(raise_on_error=False, allow_redirections=False)
-            broken = next((result for result in results if isinstance(result, _BROKEN)), None)
-            if broken is not None:
-                raise broken
+            with connections():
+                await self._redis.initialize()
+                pipeline = self._redis.pipeline()
+                for parts, named in commands:
+                    node = named or self._node(parts)
+                    pipeline.execute_command(*parts, target_nodes=node)
+                results: list[Any] = await pipeline.execute(raise_on_error=False, allow_redirections=False)
+                broken = next((result for result in results if isinstance(result, _BROKEN)), None)
+                if broken is not None:
+                    raise broken
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
         except _BROKEN:
@@ -112,7 +115,7 @@ class Cluster:
 
     async def _look_around(self, failed: ClusterNode | None) -> None:
         """Learn anew which node has what: another may have taken the place of the one that failed."""
-        with contextlib.suppress(RedisClusterException, RedisError, OSError):
+        with contextlib.suppress(RedisClusterException, RedisError, OSError, *CLOSED):
             await self._redis.nodes_manager.initialize(last_failed_node_name=failed.name if failed else None)
 
     async def hang_up(self) -> None:
@@ -121,7 +124,8 @@ class Cluster:
     async def one_key_each(self, name: str) -> list[str]:
         """``name`` with something added, so that each primary has the slot of one of them."""
         try:
-            await self._redis.initialize()
+            with connections():
+                await self._redis.initialize()
         except RedisClusterException as error:
             raise RedisConnectionError(str(error)) from error
         wanted = {node.name for node in self._redis.get_primaries()}

@@ -40,7 +40,7 @@ from state.clients import Client, client_of, close, doubt_master, wire_of
 from state.cluster import Cluster, key_of
 from state.fault_points import reached
 from state.scripts import Argument, Command, Script, in_one, scripted
-from state.wire import Wire
+from state.wire import CLOSED, Wire
 
 log = logging.getLogger("aside.store")
 
@@ -64,7 +64,7 @@ BLOCK_SECONDS = 2
 
 _TIME_OUTS = (RedisTimeoutError, TimeoutError)
 _CONNECTION_ERRORS = (RedisConnectionError, ConnectionError, *_TIME_OUTS)
-READ_ERRORS = (RedisError, RedisClusterException, OSError)
+READ_ERRORS = (RedisError, RedisClusterException, OSError, *CLOSED)
 """What a blocking read on ``Store.redis`` may raise while the store cannot be reached."""
 _REFUSALS = (OutOfMemoryError, ReadOnlyError, ClusterDownError, AskError, TryAgainError)
 _REFUSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")

@@ -8,7 +8,8 @@ without redis-py's pipelines, which spend more time on a command than the server
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import hiredis
@@ -21,6 +22,17 @@ from state.scripts import Argument
 
 PATIENCE = 5.0
 """Seconds that a server has for a round trip, with the connecting if need be."""
+CLOSED = (RuntimeError, AttributeError)
+"""What redis-py lets out where a connection is closed under its hands: by the transport, or for want of a reader."""
+
+
+@contextmanager
+def connections() -> Iterator[None]:
+    """Around calls of redis-py: a connection that has closed raises what a broken connection raises."""
+    try:
+        yield
+    except CLOSED as error:
+        raise RedisConnectionError(f"a connection has closed: {error}") from error
 
 
 class Wire(Protocol):
@@ -40,27 +52,32 @@ class PooledWire:
         self._idle: list[AbstractConnection] = []
 
     async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        packed = _packed(commands)
         async with asyncio.timeout(PATIENCE):
             connection = await self._connection()
             try:
-                await connection.send_packed_command(_packed(commands), check_health=False)
-                return [await self._answer(connection, str(command[0])) for command in commands]
+                with connections():
+                    await connection.send_packed_command(packed, check_health=False)
+                    return [await self._answer(connection, str(command[0])) for command in commands]
             finally:
                 self._idle.append(connection)  # one that broke has been hung up, and will be made anew
 
     async def _connection(self) -> AbstractConnection:
         if not self._idle:
-            connection: AbstractConnection = await self._pool.get_connection()
+            with connections():
+                connection: AbstractConnection = await self._pool.get_connection()
             connection.socket_timeout = None  # the whole round trip has one
             return connection
         connection = self._idle.pop()
         try:
-            if connection.is_connected and await connection.can_read():
-                await connection.disconnect(nowait=True)  # nobody asked: it is the end, or out of step
-            if not connection.is_connected:
-                await connection.connect()
+            with connections():
+                if connection.is_connected and await connection.can_read():
+                    await connection.disconnect(nowait=True)  # nobody asked: it is the end, or out of step
+                if not connection.is_connected:
+                    await connection.connect()
         except BaseException:
             self._idle.append(connection)
+            await connection.disconnect(nowait=True)
             raise
         return connection
 
@@ -91,7 +108,8 @@ class PipelinedWire:
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        results: list[Any] = await pipeline.execute(raise_on_error=False)
+        with connections():
+            results: list[Any] = await pipeline.execute(raise_on_error=False)
         for result in results:
             if isinstance(result, RedisConnectionError | OSError):
                 raise result

@@ -20,7 +20,7 @@ from state import keys
 from state.codec import Codec
 from state.pins import Pin, Waiting
 from state.prepared import PreparedWrites, Write
-from state.scripts import Command, Script, scripted
+from state.scripts import Command, scripted
 from state.store import Store
 from state.transcripts import Transcripts
 from state.turn import Turn
@@ -29,6 +29,7 @@ from tests import test_jobs_store, test_leased_work, test_notification_records, 
 from tests.conftest import ServiceFactory
 from tests.own_dialogs.slow import gates
 from tests.people import Person, Sender
+from tests.test_store import ADD, CLOSINGS
 from tests.test_turns import ANN, NOW, say
 from tests.topologies import ClusterOfThree, Servers, ask, cluster, cluster_url, replicated
 from tests.waiting import until
@@ -36,7 +37,6 @@ from tests.waiting import until
 __all__ = ["cluster", "cluster_url"]  # the fixtures
 
 HERE, THERE = ConversationKey("msteams/here"), ConversationKey("msteams/there")
-ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
 
 Promise = Callable[[Any], Awaitable[None]]
 
@@ -164,6 +164,17 @@ async def test_nodes_that_forgot_a_script_are_told_it_again(store: Store, cluste
     for port in cluster.ports:
         await ask(port, "SCRIPT", "FLUSH")
     assert await store.together(*(scripted(ADD, [name], ["x"]) for name in names)) == [1, 1, 1]
+
+
+@CLOSINGS
+async def test_connections_that_have_closed_are_broken_ones(store: Store, closes: Callable[[Any], None]) -> None:
+    """To any node, whatever redis-py's pipeline raises or answers of it: they are made anew, and nobody hears of it."""
+    names = names_of_each_node(1)
+    assert await asyncio.gather(*(store.call(ADD, [name], ["x"]) for name in names)) == [1, 1, 1]
+    for node in store.redis.get_nodes():
+        for connection in node._connections:
+            closes(connection)
+    assert await asyncio.gather(*(store.call(ADD, [name], ["y"]) for name in names)) == [2, 2, 2]
 
 
 async def test_a_slot_that_moves_is_followed(store: Store, cluster: ClusterOfThree) -> None:

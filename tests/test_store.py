@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -341,3 +341,37 @@ async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(
             assert await store.run("ECHO", f"{name}{number}") == f"{name}{number}".encode()
 
     await asyncio.wait_for(one_after_the_other("again"), 5)
+
+
+class ReaderGone:
+    """As redis-py's parser is when its connection was closed while it read."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"'NoneType' object has no attribute {name!r}")
+
+
+def closes_its_writer(connection: Any) -> None:
+    """As uvloop does, and redis-py does not know it yet."""
+
+    def closed(_: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    connection._writer.writelines = closed
+
+
+def loses_its_reader(connection: Any) -> None:
+    connection._parser._reader = ReaderGone()
+
+
+CLOSINGS = pytest.mark.parametrize("closes", [closes_its_writer, loses_its_reader])
+
+
+@CLOSINGS
+async def test_a_connection_that_has_closed_is_a_broken_one(real_url: str, closes: Callable[[Any], None]) -> None:
+    """Whatever redis-py raises of it: it is tried again, and nobody hears of it."""
+    store = Store.connect(real_url)
+    assert await store.call(ADD, ["s"], ["x"]) == 1
+    for connection in store._wire._idle:  # type: ignore[attr-defined]
+        closes(connection)
+    assert await asyncio.gather(*(store.call(ADD, ["s"], [number]) for number in range(5))) == [2, 3, 4, 5, 6]
+    await store.close()
