@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -50,6 +52,36 @@ async def test_a_master_that_was_replaced_unknowingly_is_left(watched: Watched, 
     await until(accepted, what="the new master is written to")
     assert (await ask(watched.master, "ROLE", password=watched.password))[0] == b"master", "it does not know yet"
     assert await ask(watched.replica, "SMEMBERS", "s", password=watched.password) == {b"before", b"after"}
+
+
+async def test_a_master_that_is_handed_over_together_loses_nothing(watched: Watched, store: Store) -> None:
+    """As the pages advise for an upgrade: what is written while it happens is with the new master."""
+    accepted: list[int] = []
+    over = asyncio.Event()
+
+    async def writes() -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            with suppress(StoreUnavailable):
+                await store.call(ADD, ["s"], [number])
+                accepted.append(number)
+
+    writing = asyncio.create_task(writes())
+    await until(lambda: len(accepted) > 20, what="it is written to")
+    assert await watched.ask_sentinel("SENTINEL", "FAILOVER", SERVICE, "COORDINATED") == b"OK"
+
+    async def replaced() -> bool:
+        role = await ask(watched.replica, "ROLE", password=watched.password)
+        return bool(role) and role[0] == b"master"
+
+    await until(replaced, what="the replica is the master")
+    before = len(accepted)
+    await until(lambda: len(accepted) > before + 20, within=20, what="the new master is written to")
+    over.set()
+    await writing
+    there = await ask(watched.replica, "SMEMBERS", "s", password=watched.password)
+    assert {b"%d" % number for number in accepted} <= set(there)
 
 
 async def test_without_a_master_the_store_is_unavailable() -> None:
