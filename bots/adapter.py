@@ -16,8 +16,9 @@ from bots.channel import Channel
 from bots.sdk_clients import SdkClients
 from bots.turn_context import LightTurnContext
 from domain.effect import Operation, Send
+from domain.errors import NotAddressed
 from domain.notification import Json
-from state.activities import model_of, to_json
+from state.activities import json_of, model_of, to_json
 from state.turn import TURN_KEY, Turn, turn_of
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
@@ -90,7 +91,7 @@ class AsideAdapter(CloudAdapter):
         elif activity.type == ActivityTypes.typing:
             await self.typing(turn, to_json(activity), activity.service_url)
         else:
-            return turn.send(to_json(activity), activity.service_url)
+            return turn.send(_addressed(to_json(activity), activity.service_url), activity.service_url)
         return ""
 
     async def typing(self, turn: Turn, activity: Json, service_url: str) -> None:
@@ -108,11 +109,37 @@ class AsideAdapter(CloudAdapter):
         return answer
 
     async def update_activity(self, context: TurnContext, activity: Activity) -> ResourceResponse:
-        turn = turn_of(context)
-        turn.change(Operation.UPDATE, activity.id, to_json(activity), activity.service_url)
-        return ResourceResponse(id=activity.id)
+        """Raises :class:`NotAddressed`."""
+        turn, activity_id = turn_of(context), _named("update_activity", activity.id)
+        body = _addressed(to_json(activity), activity.service_url)
+        turn.change(Operation.UPDATE, activity_id, body, activity.service_url)
+        return ResourceResponse(id=activity_id)
 
     async def delete_activity(self, context: TurnContext, reference: ConversationReference) -> None:
-        turn = turn_of(context)
-        activity = {"conversation": to_json(reference.conversation)}
-        turn.change(Operation.DELETE, reference.activity_id, activity, reference.service_url)
+        """Raises :class:`NotAddressed`."""
+        turn, activity_id = turn_of(context), _named("delete_activity", getattr(reference, "activity_id", None))
+        body = _addressed({"conversation": json_of(reference.conversation)}, reference.service_url)
+        turn.change(Operation.DELETE, activity_id, body, reference.service_url)
+
+
+def _named(asked: str, activity_id: Any) -> str:
+    """The id of what is to be changed; checked here, where the dialog can be told."""
+    if isinstance(activity_id, str) and activity_id:
+        return activity_id
+    raise NotAddressed(
+        f"{asked} needs the id that send_activity answered, or that the channel gave: a text, and not {activity_id!r}. "
+        "What a turn says in the response to its request (expectReplies) has no id and cannot be changed."
+    )
+
+
+def _addressed(activity: Json, service_url: Any) -> Json:
+    """An activity that says where it is to go; the context's methods address what they are given, the adapter's do
+    not."""
+    conversation = activity.get("conversation")
+    conversation_id = conversation.get("id") if isinstance(conversation, dict) else None
+    if isinstance(service_url, str) and service_url and isinstance(conversation_id, str) and conversation_id:
+        return activity
+    raise NotAddressed(
+        "An activity is sent, changed or deleted with its conversation's id and its service URL. Use the methods of "
+        "the turn context, or TurnContext.apply_conversation_reference."
+    )

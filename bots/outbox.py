@@ -18,8 +18,8 @@ from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
-from domain.effect import Cancel, Index, Notify, Operation, Report, Send, Submit
-from domain.errors import StoreUnavailable
+from domain.effect import Broken, Cancel, Index, Notify, Operation, Report, Send, Submit
+from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
 from domain.reachability import Reachability
 from domain.sending import (
@@ -36,6 +36,7 @@ from domain.sending import (
 )
 from domain.value import value
 from state.conversations import Conversations
+from state.dead_letters import DeadLetters
 from state.fault_points import reached
 from state.jobs import JobStore
 from state.notifications import Listed, Notifications
@@ -50,6 +51,8 @@ log = logging.getLogger("aside.outbox")
 
 T = TypeVar("T")
 
+TRIES = 3
+"""How often something that raises what nobody expects is tried; what is asked of the store does no harm if repeated."""
 INSIST_SECONDS = (0.05, 1.0)
 """The first and the longest pause between tries to reach the store while an outbox is carried out."""
 
@@ -135,7 +138,12 @@ class Outbox:
         run = _Run(key, token, [], list(sent), [])
         for position, entry in enumerate(entries):
             if not isinstance(entry.effect, Send):
-                await _insist(partial(self._apply, run, entry.effect))
+                try:
+                    await _insist(partial(self._apply, run, entry.effect))
+                except LeaseLost:
+                    raise
+                except Exception as error:
+                    self._put_aside(run, entry, error)
                 run.done.append(entry.id)
                 continue
             effect = entry.effect
@@ -150,11 +158,17 @@ class Outbox:
             reached("before_send")
             if not self._turns.surely_held(token):
                 await _insist(partial(self._turns.assure, key, token))
-            step, answer = await self.send(key, effect, run.sent)
-            reached("answered")
-            if isinstance(step, TryAgain):
-                return await self._postpone(run, entry.id, effect, step, answer, release=release, closing=closing)
-            await self._settle(run, effect, step, answer)
+            try:
+                step, answer = await self.send(key, effect, run.sent)
+            except LeaseLost:
+                raise
+            except Exception as error:
+                self._put_aside(run, entry, error)
+            else:
+                reached("answered")
+                if isinstance(step, TryAgain):
+                    return await self._postpone(run, entry.id, effect, step, answer, release=release, closing=closing)
+                await self._settle(run, effect, step, answer)
             run.done.append(entry.id)
             if not all(isinstance(later.effect, _RECORDS) for later in entries[position + 1 :]):
                 await self._acknowledge(run, release=False)
@@ -238,6 +252,25 @@ class Outbox:
         for status in self.reports(effect, step):
             run.commands += recording(run.key, status, (*effect.history, answer.detail))
 
+    def _put_aside(self, run: _Run, entry: Entry, error: Exception) -> None:
+        """An effect that cannot be carried out becomes a dead letter: what is behind it goes on."""
+        effect, at = entry.effect, self._clock()
+        cause = effect.cause if isinstance(effect, Broken) else f"{type(error).__name__}: {error}"
+        log.error(
+            "%s %s could not be carried out and was put aside: %s",
+            *(type(effect).__name__.lower(), entry.id, cause),
+            exc_info=error,
+            extra={"action": "effect_put_aside", "conversation": run.key},
+        )
+        reason = Failure.REJECTED.value
+        if isinstance(effect, Send) and effect.shows:
+            for delivery in effect.shows:
+                failed = report(delivery, Status.FAILED, at, reason=reason, attempts=effect.attempts + 1)
+                run.commands += recording(run.key, failed, (*effect.history, cause))
+            return
+        job = effect.job.id if isinstance(effect, Submit) else None
+        run.commands += DeadLetters.putting_aside(run.key, entry.id, at, reason, [cause], job)
+
     async def _postpone(
         self,
         run: _Run,
@@ -300,7 +333,7 @@ class Outbox:
             await _insist(partial(work.wake, claim.member, delay=again_in))
         return left
 
-    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Index) -> None:
+    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Index | Broken) -> None:
         match effect:
             case Report(report=status):
                 run.commands += recording(run.key, status)
@@ -313,6 +346,8 @@ class Outbox:
                 await self._notifications.accept(notification, Listed(conversations=(run.key,)), 1)
             case Index():
                 run.commands += self._conversations.indexing(effect)
+            case Broken(cause=cause):
+                raise ValueError(cause)
             case _:
                 assert_never(effect)
 
@@ -326,15 +361,23 @@ async def _insist(call: Callable[[], Awaitable[T]]) -> T:
     """Call until the store answers, however long it is away.
 
     What was sent and is not recorded would be sent again; what is yet to be sent is known here not to have been.
-    Should the lock be lost meanwhile, the store's answer says so.
+    Should the lock be lost meanwhile, the store's answer says so. What else it raises is raised if it does so again.
     """
     pause, longest = INSIST_SECONDS
+    tries = 0
     while True:
         try:
             return await call()
+        except LeaseLost:
+            raise
         except StoreUnavailable:
-            await asyncio.sleep(pause)
-            pause = min(longest, 2 * pause)
+            pass
+        except Exception:
+            tries += 1
+            if tries >= TRIES:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(longest, 2 * pause)
 
 
 def postponed(effect: Send, step: TryAgain, answer: ChannelAnswer) -> Send:

@@ -57,7 +57,7 @@ class Failure(StrEnum):
     UNAUTHORIZED = "unauthorized"
     """The channel does not accept the bot's credentials."""
     REJECTED = "rejected"
-    """The channel refused the activity itself."""
+    """The channel refused the activity itself, or it could not be sent at all."""
     EXHAUSTED = "exhausted"
     """Every attempt failed."""
     OVERFLOW = "overflow"

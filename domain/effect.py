@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from domain.delivery import Delivery, StatusReport
+from domain.errors import NewerState
 from domain.ids import ConversationKey, JobId
 from domain.job import JobRequest
 from domain.notification import Json, Notification
@@ -90,7 +91,15 @@ class Index:
     aad_objects: tuple[str, ...]
 
 
-Effect = Send | Submit | Cancel | Notify | Report | Index
+@value
+class Broken:
+    """What was stored as an effect and cannot be read as one; ``cause`` says why."""
+
+    body: Json
+    cause: str
+
+
+Effect = Send | Submit | Cancel | Notify | Report | Index | Broken
 
 
 def effect_to_json(effect: Effect) -> Json:
@@ -112,10 +121,23 @@ def effect_to_json(effect: Effect) -> Json:
                 "users": list(effect.users),
                 "aadObjects": list(effect.aad_objects),
             }
+        case Broken():
+            return effect.body
     assert_never(effect)
 
 
 def effect_from_json(body: dict[str, Any]) -> Effect:
+    """What cannot be read is answered as :class:`Broken`. Raises :class:`NewerState` for one of a kind that only newer
+    processes know."""
+    try:
+        return _read(body)
+    except NewerState:
+        raise
+    except Exception as error:  # whatever is wrong with it: its conversation has to go on
+        return Broken(body=body, cause=f"{type(error).__name__}: {error}")
+
+
+def _read(body: dict[str, Any]) -> Effect:
     match body["kind"]:
         case "send":
             return Send(
@@ -148,7 +170,7 @@ def effect_from_json(body: dict[str, Any]) -> Effect:
                 aad_objects=tuple(body["aadObjects"]),
             )
         case kind:
-            raise ValueError(f"unknown effect {kind!r}")
+            raise NewerState(f"An outbox has an effect of kind {kind!r}, which this process does not know. Update it.")
 
 
 def _send_to_json(effect: Send) -> Json:

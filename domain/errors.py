@@ -39,6 +39,10 @@ class TooManySends(AsideError):
     """A turn wants to send more than one may; its dialog does not come to an end."""
 
 
+class NotAddressed(AsideError):
+    """An activity that a dialog wants sent, changed or deleted, and of which nothing says where or which it is."""
+
+
 class LeaseLost(AsideError):
     """Another process took over the conversation; this turn must neither commit nor send."""
 

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from domain.clock import Clock, from_ms, to_ms
-from domain.delivery import StatusReport
-from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId
+from domain.delivery import Status, StatusReport
+from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, derived_id
 from domain.notification import Json
 from state import keys
 from state.scripts import Command
@@ -43,6 +43,20 @@ class DeadLetters:
     @staticmethod
     def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]) -> list[Command]:
         """Commands that keep a delivery that failed; repeating them does no harm."""
+        return DeadLetters._keeping(key, report, history)
+
+    @staticmethod
+    def putting_aside(
+        key: ConversationKey, what: str, at: datetime, reason: str, history: Sequence[str], job: JobId | None = None
+    ) -> list[Command]:
+        """Commands that keep what was given up and is no delivery: an effect, or what a user said, whose name in its
+        conversation is ``what``. Repeating them does no harm."""
+        letter = DeliveryId(derived_id("put", key, what))
+        report = StatusReport(delivery=letter, status=Status.FAILED, at=at, reason=reason, job=job)
+        return DeadLetters._keeping(key, report, history)
+
+    @staticmethod
+    def _keeping(key: ConversationKey, report: StatusReport, history: Sequence[str]) -> list[Command]:
         body: Json = {
             "conversation": key,
             "reason": report.reason,

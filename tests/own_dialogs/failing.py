@@ -5,6 +5,7 @@ from __future__ import annotations
 from botbuilder.core import ConversationState, MessageFactory, UserState
 from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, WaterfallDialog
 from botbuilder.dialogs.prompts import PromptOptions, TextPrompt
+from botbuilder.schema import Activity, ConversationReference
 
 
 class Counting(Dialog):
@@ -33,6 +34,33 @@ class Counting(Dialog):
 
     async def continue_dialog(self, dialog_context: DialogContext):
         return await self.begin_dialog(dialog_context)
+
+
+class Changing(Dialog):
+    """Changes messages in ways that cannot be carried out, and says what it is told."""
+
+    def __init__(self):
+        super().__init__("changing")
+
+    async def begin_dialog(self, dialog_context: DialogContext, options: object = None):
+        context = dialog_context.context
+        said = await context.send_activity("said")
+        unaddressed = Activity(type="message", id="act-1", text="changed")
+        asked = {
+            "no id": lambda: context.update_activity(MessageFactory.text("changed")),
+            "a number": lambda: context.delete_activity(ConversationReference(activity_id=7)),
+            "its own": lambda: context.update_activity(Activity(type="message", id=said.id, text="changed")),
+            "delete its own": lambda: context.delete_activity(said.id),
+            "no address": lambda: context.adapter.update_activity(context, unaddressed),
+            "nowhere": lambda: context.adapter.send_activities(context, [unaddressed]),
+            "no conversation": lambda: context.delete_activity(ConversationReference(activity_id="act-1")),
+        }.get(context.activity.text)
+        if asked is not None:
+            try:
+                await asked()
+            except Exception as error:
+                await context.send_activity(type(error).__name__)
+        return await dialog_context.end_dialog()
 
 
 class Mute(TextPrompt):
