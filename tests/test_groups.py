@@ -84,9 +84,7 @@ class TestAMention:
         return await person.says(f"{self.MENTION} {text}", entities=[entity])
 
     async def test_is_no_part_of_a_command(self, annie: Person) -> None:
-        assert await self.says(annie, "remind me") == [
-            "Tell me when and what, such as `remind me in 10 seconds to stretch`."
-        ]
+        assert (await self.says(annie, "remind me"))[0].startswith("Tell me when and what")
         assert await self.says(annie, "hello Aside") == ["You sent: hello Aside"]
 
     async def test_is_no_part_of_an_answer(self, annie: Person) -> None:
