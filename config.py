@@ -331,7 +331,12 @@ class Settings(Names):
             return _is_development(info.data)
         if value.strip().lower() not in _SWITCH:
             raise ValueError(f"{value!r} is neither; use on or off")
-        return _SWITCH[value.strip().lower()]
+        on = _SWITCH[value.strip().lower()]
+        if on and info.data["microsoft_app_id"]:
+            raise ValueError(
+                "is on beside an app id; the local channel authenticates nobody: set it to off, or leave the app id out"
+            )
+        return on
 
 
 _SWITCH = dict.fromkeys(("on", "true", "yes", "1"), True) | dict.fromkeys(("off", "false", "no", "0"), False)

@@ -11,10 +11,10 @@ import orjson
 from aiohttp import web
 
 from devchannel import inbound
-from devchannel.loopback import refusal
 from devchannel.page import PAGE_HEADERS
 from devchannel.tokens import TokenRefused
 from domain.errors import StoreUnavailable
+from domain.loopback import why_strange
 from state.transcripts import BadWatermark, ConversationNotFound
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,12 +33,13 @@ class Refused(Exception):
         self.code = code
 
 
-def answering(handler: Handler) -> Handler:
-    """``handler`` behind the check for loopback, with its errors as the channel's."""
+def answering(handler: Handler, *, linked: bool = False) -> Handler:
+    """``handler`` for this machine alone, with the channel's errors; ``linked``: others may have a link to it."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        if reason := refusal(request.headers):
-            problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason}
+        if reason := why_strange(request.remote, request.headers, linked=linked):
+            detail = f"The local channel is for this machine alone, and this request is not served: {reason}."
+            problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail}
             return web.Response(status=403, body=orjson.dumps(problem), content_type="application/problem+json")
         try:
             return await handler(request)

@@ -72,7 +72,7 @@ def add_routes(
     ):
         app.router.add_route(method, path, answering(handler))
     for path, file in STATIC.items():
-        app.router.add_route("GET", path, answering(file_answer(file)))
+        app.router.add_route("GET", path, answering(file_answer(file), linked=True))
     return channel
 
 

@@ -1,11 +1,22 @@
-"""Whether a host is this machine, by its loopback names."""
+"""Who belongs to this machine: the programs that run on it, and the pages that it served itself.
+
+A page of another site can make a browser call a loopback address, and can do so under its own name by pointing that
+name at 127.0.0.1 (DNS rebinding). The first shows in ``Origin`` and ``Sec-Fetch-Site``, the second in ``Host``. Behind
+a proxy on this machine everybody's peer is loopback: that shows in what the proxy adds.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 _HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+"""A request that carries one comes through a proxy: its peer is not the caller."""
+_OTHER_PAGES = ("cross-site", "same-site")
+"""What browsers say of a page of another origin; another port of this machine is of the same site."""
 
 
 def is_loopback(host: str) -> bool:
@@ -14,9 +25,42 @@ def is_loopback(host: str) -> bool:
     if match is None:
         return False
     name = match["name"].strip("[]")
-    if name == "localhost":
-        return True
+    return name == "localhost" or _is_loopback_address(name)
+
+
+def from_this_machine(peer: str | None, headers: Mapping[str, str]) -> bool:
+    """Whether the peer is a program on this machine, and not a proxy that speaks for somebody else."""
+    return _is_loopback_address(peer or "") and not any(name in headers for name in _FORWARDED)
+
+
+def why_strange(peer: str | None, headers: Mapping[str, str], *, linked: bool = False) -> str | None:
+    """Why a request comes neither from a program on this machine nor from a page that this service served to it, as
+    the rest of a sentence; None if it does. ``linked``: pages of others may have a link to it."""
+    host, origin = headers.get("Host", ""), headers.get("Origin")
+    if not from_this_machine(peer, headers):
+        return "it comes from another machine, or through a proxy"
+    if not is_loopback(host):
+        return "it calls this machine by another name than a loopback one, such as http://127.0.0.1"
+    if (headers.get("Sec-Fetch-Site") in _OTHER_PAGES and not linked) or (
+        origin is not None and not _is_of(host, origin)
+    ):
+        return "it is made by a page of another origin"
+    return None
+
+
+def _is_loopback_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _is_of(host: str, origin: str) -> bool:
+    """Whether an origin is the one that this host serves."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()

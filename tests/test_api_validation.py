@@ -658,12 +658,15 @@ STRANGERS = {
     "other origin": {"Origin": "https://evil.example"},
     "opaque origin": {"Origin": "null"},
     "rebound name": {"Host": "evil.example:3978"},
+    "other port of this machine": {"Origin": "http://localhost:8080"},
     "cross-site navigation": {"Sec-Fetch-Site": "cross-site"},
+    "navigation from another port": {"Sec-Fetch-Site": "same-site"},
+    "through a proxy": {"X-Forwarded-For": "203.0.113.9"},
 }
 
 
 @pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS.keys())
-async def test_pages_of_other_sites_get_nothing_in_development(site: Site, headers: dict[str, str]) -> None:
+async def test_strangers_get_nothing_in_development(site: Site, headers: dict[str, str]) -> None:
     """The open door of development is not for what a browser does on behalf of strangers."""
     await problem(await site.http.get("/api/notify", headers=headers), 403, "forbidden")
     await problem(await site.http.post("/api/notify", json=SAY, headers=headers), 403, "forbidden")
@@ -672,19 +675,29 @@ async def test_pages_of_other_sites_get_nothing_in_development(site: Site, heade
     assert site.turns.received == []
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost:3978"}, {"Sec-Fetch-Site": "same-origin"}])
-async def test_this_machine_needs_no_key_in_development(headers: dict[str, str]) -> None:
-    """With keys configured too; but a key that is shown must be right."""
+@pytest.mark.parametrize(
+    "headers", [{}, {"Host": "localhost:1", "Origin": "http://localhost:1"}, {"Sec-Fetch-Site": "none"}]
+)
+async def test_this_machine_needs_no_key_in_development(site: Site, headers: dict[str, str]) -> None:
+    """But a key that is shown must be right."""
+    assert (await site.http.get("/api/conversations", headers=headers)).status == 200
+    wrong = await site.http.get("/api/conversations", headers={**headers, "X-API-Key": "wrong"})
+    await problem(wrong, 401, "unauthorized")
+
+
+async def test_keys_that_are_set_are_asked_for_in_development_too() -> None:
+    """A proxy may not say that it is one: whoever sets keys wants them shown."""
     async with running(development=True, granted=KEYS) as site:
-        assert (await site.http.get("/api/conversations", headers=headers)).status == 200
-        wrong = await site.http.get("/api/conversations", headers={**headers, "X-API-Key": "wrong"})
-        await problem(wrong, 401, "unauthorized")
+        await problem(await site.http.get("/api/conversations"), 401, "unauthorized")
+        shown = {"X-API-Key": "read-key-0123456789"}
+        assert (await site.http.get("/api/conversations", headers=shown)).status == 200
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "Via"])
 async def test_who_comes_through_a_proxy_is_not_this_machine(header: str) -> None:
     async with running(development=True) as site:
-        await problem(await site.http.get("/api/jobs", headers={header: "203.0.113.9"}), 401)
+        await problem(await site.http.get("/api/jobs", headers={header: "203.0.113.9"}), 403)
+        await problem(await site.http.post("/api/messages", json=message(), headers={header: "203.0.113.9"}), 403)
     async with running(development=False, granted=KEYS) as site:
         await problem(await site.http.get("/metrics", headers={header: "203.0.113.9"}), 401)
 

@@ -84,6 +84,12 @@ def test_what_is_set_wins_over_what_development_chooses() -> None:
     assert settings.service_url_allow == ("bots.example.org",)
 
 
+def test_the_local_channel_is_never_beside_an_app_id() -> None:
+    """It authenticates nobody."""
+    line = mistake(MicrosoftAppId="app", MicrosoftAppPassword="secret", NOTIFY_API_KEYS=f"ci:{KEY}", DEV_CHANNEL="on")
+    assert line.startswith("DEV_CHANNEL: is on beside an app id; ")
+
+
 def test_outside_development_the_api_needs_keys() -> None:
     assert re.match(r"NOTIFY_API_KEYS: is not set, and HOST is not loopback; set it to", mistake(HOST="0.0.0.0"))
     without_keys = {name: value for name, value in REGISTERED.items() if name != "NOTIFY_API_KEYS"}

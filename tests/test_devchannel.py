@@ -16,10 +16,10 @@ from aiohttp import ClientResponse, ClientWebSocketResponse, FormData, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 
 from devchannel.local import SERVICE_URL, LocalChannel
-from devchannel.loopback import refusal
 from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import TOKEN_SECONDS, Tokens
+from domain.loopback import why_strange
 from state import keys
 from state.store import Store
 from state.transcripts import ConversationNotFound, Transcripts
@@ -640,10 +640,15 @@ async def test_every_process_on_the_store_accepts_a_token(serve: Serve) -> None:
         {"Origin": "http://localhost:1"},
         {"Origin": "null"},
         {"Origin": "http://[bad"},
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"X-Real-IP": "203.0.113.9"},
+        {"Via": "1.1 proxy"},
     ],
 )
 async def test_pages_of_other_origins_are_refused(chat: Chat, headers: dict[str, str]) -> None:
-    """A request by another name than loopback, or from another page, is a 403 problem document, whatever it calls."""
+    """A request by another name than loopback, from another page or through a proxy is a 403 problem document,
+    whatever it calls."""
     for method, path in [("POST", f"{BASE}/tokens/generate"), ("POST", f"{chat.path}/activities"), ("GET", "/")]:
         answer = await chat.http.request(method, path, headers={**chat.auth, **headers})
         assert (answer.status, answer.content_type) == (403, "application/problem+json")
@@ -662,7 +667,17 @@ async def test_pages_of_other_origins_are_refused(chat: Chat, headers: dict[str,
 )
 def test_pages_of_this_machine_are_served(headers: dict[str, str]) -> None:
     """Loopback by any of its names, from a page of the same origin or from no page at all."""
-    assert refusal(headers) is None
+    for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert why_strange(peer, headers) is None
+    assert why_strange("192.0.2.1", headers) and why_strange(None, headers)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_link_leads_to_the_page_and_to_nothing_else(chat: Chat, site: str) -> None:
+    """Browsers say where a request was made: the page may be opened from anywhere, the channel may not be used so."""
+    headers = {"Sec-Fetch-Site": site, **chat.auth}
+    assert (await chat.http.get("/", headers=headers)).status == 200
+    assert (await chat.http.get(f"{chat.path}/activities", headers=headers)).status == 403
 
 
 # The page

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import SecretStr
 
-from domain.loopback import is_loopback
+from domain.loopback import from_this_machine, why_strange
 from web.problems import Handler, Problem
 
 SENDER = web.RequestKey("aside_sender", str)
 """Who calls: the namespace of idempotency keys."""
 LOOPBACK_SENDER = "loopback"
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
-"""A request that carries one comes through a proxy: its peer is not the caller."""
 
 
 class Scope(StrEnum):
@@ -49,7 +45,7 @@ class _Known:
 
 
 class Access:
-    """``development``: loopback clients need no key, unless they are pages of other sites."""
+    """``development``: programs on this machine, and pages that it served, need no key unless there are keys."""
 
     def __init__(self, keys: Iterable[GrantedKey], *, development: bool) -> None:
         self._keys = tuple(
@@ -66,18 +62,10 @@ class Access:
 
         return admit
 
-    def refuse_other_sites(self, request: web.Request) -> None:
-        """In development, where nobody shows a key: refuse what a page of another site makes a browser send.
-
-        Cross-site requests show in ``Origin`` and ``Sec-Fetch-Site``, DNS rebinding in ``Host``. Raises (403).
-        """
-        if not self._development:
-            return
-        headers = request.headers
-        if not is_loopback(headers.get("Host", "")):
-            raise _forbidden("Without a key the API is reached by a loopback name only, such as http://127.0.0.1.")
-        if headers.get("Sec-Fetch-Site") == "cross-site" or not _loopback_origin(headers.get("Origin")):
-            raise _forbidden("Without a key the API takes no requests from pages of other sites.")
+    def refuse_strangers(self, request: web.Request) -> None:
+        """In development, where nothing is authenticated: refuse whatever is not of this machine. Raises (403)."""
+        if self._development and (reason := why_strange(request.remote, request.headers)):
+            raise _forbidden(f"In development, where nobody is asked for a key, this request is not served: {reason}.")
 
     def _sender(self, request: web.Request, scope: Scope, free_on_loopback: bool) -> str:
         presented = _presented(request.headers)
@@ -88,12 +76,11 @@ class Access:
             if scope not in known.scopes:
                 raise _forbidden(f"The key {known.name!r} lacks the scope {scope.value!r}.")
             return f"key:{known.name}"
-        if from_this_machine(request):
-            if free_on_loopback:
-                return LOOPBACK_SENDER
-            if self._development:
-                self.refuse_other_sites(request)
-                return LOOPBACK_SENDER
+        if free_on_loopback and from_this_machine(request.remote, request.headers):
+            return LOOPBACK_SENDER
+        if self._development and not self._keys:
+            self.refuse_strangers(request)
+            return LOOPBACK_SENDER
         raise _unauthorized("Show a key: Authorization: Bearer KEY, or X-API-Key: KEY.")
 
     def _find(self, presented: str) -> _Known | None:
@@ -106,34 +93,12 @@ class Access:
         return found
 
 
-def from_this_machine(request: web.Request) -> bool:
-    """Whether the peer is a program on this machine, and not a proxy that says it speaks for somebody else."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        address = ipaddress.ip_address(request.remote or "")
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 def _presented(headers: Mapping[str, str]) -> str | None:
     """The key that a request shows; empty, and so unknown, if it shows something else."""
     if "Authorization" in headers:
         scheme, _, key = headers["Authorization"].partition(" ")
         return key.strip() if scheme.lower() == "bearer" else ""
     return headers.get("X-API-Key")
-
-
-def _loopback_origin(origin: str | None) -> bool:
-    if origin is None:
-        return True
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and is_loopback(parts.netloc)
 
 
 def _digest(key: str) -> bytes:

@@ -87,7 +87,7 @@ class Messages:
     async def receive(self, request: web.Request) -> web.StreamResponse:
         if self._draining:
             raise unavailable("The service is shutting down.", 2)
-        self._access.refuse_other_sites(request)
+        self._access.refuse_strangers(request)
         try:
             caller = await self._authentication.admit(request.headers.get("Authorization"))
         except Unauthenticated as error:

@@ -9,8 +9,13 @@ export class Problem extends Error {
   }
 }
 
+const KEY = "aside.key";
+
+/** Calls the API, with the key that was entered in this tab if the service asks for one. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json" };
+  const key = sessionStorage.getItem(KEY);
+  if (key) headers["X-API-Key"] = key;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const content = await answer.json().catch(() => null);
@@ -20,11 +25,22 @@ export async function call(method, path, body) {
 
 export const encodeKey = (key) => encodeURIComponent(key);
 
-/** A problem as the user should see it. */
+function keyEntry() {
+  const input = el("input", { type: "password", required: true, autocomplete: "off", "aria-label": "API key" });
+  const keep = (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(KEY, input.value.trim());
+    location.reload();
+  };
+  return el("form", { class: "key-entry", onsubmit: keep }, input, el("button", { type: "submit" }, "Use this key"));
+}
+
+/** A problem as the user should see it; where a key is missing, with a place for it. */
 export function problemBox(error) {
   const { title, detail, errors = [] } = error.document ?? {};
   return el("div", { class: "problem", role: "alert" },
     el("strong", {}, title ?? (error.status ? `Error ${error.status}` : "No answer")),
     el("p", {}, detail ?? error.message),
-    errors.length > 0 && el("ul", {}, errors.map((one) => el("li", {}, el("code", {}, one.pointer ?? ""), ` ${one.detail ?? ""}`))));
+    errors.length > 0 && el("ul", {}, errors.map((one) => el("li", {}, el("code", {}, one.pointer ?? ""), ` ${one.detail ?? ""}`))),
+    error.status === 401 && keyEntry());
 }

@@ -70,13 +70,14 @@ async function look(chat) {
     if (chat.key !== key) return;
     chat.showPhase(conversation?.phase);
     if (chat === active) knowledge.show(conversation, jobs);
-  } catch {
+  } catch (error) {
+    if (error.status === 401) panel.askForKey(error);
     if (chat === active) knowledge.showUnreachable();
   }
 }
 
 async function pollWhileVisible() {
-  if (document.visibilityState === "visible") await poll();
+  if (document.visibilityState === "visible" && !panel.lacksKey) await poll();
   setTimeout(pollWhileVisible, POLL_MS);
 }
 

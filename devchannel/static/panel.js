@@ -12,6 +12,7 @@ export class Panel {
     this.form = document.getElementById("notify");
     this.answer = document.getElementById("notify-answer");
     this.list = document.getElementById("deliveries");
+    this.lacksKey = false;
     this.sent = JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
     this.form.addEventListener("submit", (event) => this.#submit(event));
     this.form.addEventListener("change", () => this.#explain());
@@ -26,6 +27,12 @@ export class Panel {
     await Promise.all(open.map((one) => this.#ask(one)));
     this.#store();
     this.show();
+  }
+
+  /** Nothing of the service can be shown until the page is loaded again with a key. */
+  askForKey(error) {
+    if (!this.lacksKey) this.answer.replaceChildren(problemBox(error));
+    this.lacksKey = true;
   }
 
   show() {
