@@ -60,6 +60,8 @@ log = logging.getLogger("aside.turn")
 
 RERUNS = 8
 """How often a turn is run again because another conversation of its user committed in between."""
+RUNS = 3
+"""Runs of what a user said that may end with their process, before it is given up."""
 BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
 OUTBOX = 500
@@ -159,8 +161,9 @@ class Pipeline:
                 said = await self._turns.answer(key, known) if known and _answered_in_body(activity) else None
                 return Duplicate() if said is None else InvokeResponse(**said)
             held = _Held.of(begun)
-            earlier = next((kept for kept in begun.turn.inputs if kept.at < received), None)
-            if earlier is None or earlier.name == known:
+            mine = next((kept for kept in begun.turn.inputs if kept.name == known), None)
+            earlier = next((kept for kept in begun.turn.inputs if kept.at < received), mine)
+            if earlier is None or (earlier is mine and mine.runs < RUNS):
                 return await self._said(held, begun, begin, identity, activity)
             await self._said_before(held, begun, earlier)
 
@@ -233,19 +236,44 @@ class Pipeline:
         return await self._transaction(held, begun, begin, run, activity)
 
     async def _said_before(self, held: _Held, begun: Begun, kept: Kept) -> None:
-        """Run the turn of an activity whose process did not live to commit it. It was authenticated when it came."""
+        """Run the turn of an activity whose process did not live to commit it. It was authenticated when it came.
+
+        Should it be what kills processes, it is given up after a few: the user is told, and the others are spared."""
         activity = activity_from_json(kept.activity)
         begun.turn.activity_id = kept.name
-        log.warning(
-            "a turn is run in place of a process that died",
-            extra={"action": "input_recovered", "conversation": held.key, "activity": activity.id},
-        )
 
         async def begin() -> Begun | Taken | AlreadyProcessed:
             return await self._turns.begin(held.key, held.token, activity_id=kept.name)
 
+        if kept.runs >= RUNS:
+            await self._give_up(held, begun, begin, kept, activity)
+            return
+        log.warning(
+            "a turn is run in place of a process that died",
+            extra={"action": "input_recovered", "conversation": held.key, "activity": activity.id},
+        )
+        await self._mail.count_runs(held.key, kept, kept.runs + 1)
         identity = self._adapter.create_claims_identity(self._app_id)
-        await self._said(held, begun, begin, identity, activity)
+        try:
+            await self._said(held, begun, begin, identity, activity)
+        except (StoreUnavailable, ConversationFull, asyncio.CancelledError):  # it is not to blame for that
+            with suppress(StoreUnavailable):
+                await self._mail.count_runs(held.key, kept, kept.runs)
+            raise
+
+    async def _give_up(
+        self, held: _Held, begun: Begun, begin: Begin, kept: Kept, activity: Activity
+    ) -> None:
+        """End what a user said like a turn that raised: its runs took their processes with them."""
+        ids = {"action": "input_given_up", "conversation": held.key, "activity": activity.id, "runs": kept.runs}
+        log.error("what a user said is given up: each run of its turn ended with its process", extra=ids)
+        history = ["its process ended during the turn"] * kept.runs
+        await self._mail.give_up_input(held.key, kept, self._clock(), history)
+
+        async def run(_: Turn) -> InvokeResponse | None:
+            raise RuntimeError(f"{kept.runs} runs of this turn ended with their process")
+
+        await self._transaction(held, begun, begin, run, activity)
 
     # ------------------------------------------------------------------ the transaction
 
@@ -345,6 +373,8 @@ class Pipeline:
         before = CURRENT_TURN.set(turn)
         try:
             return await running
+        except SystemExit as error:  # of a dialog's: it would end the service and everybody's turns
+            raise RuntimeError(f"the bot raised SystemExit({error.code!r})") from error
         finally:
             CURRENT_TURN.reset(before)
             turn.over()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from domain.delivery import Delivery
+from domain.delivery import Delivery, Failure
 from domain.errors import ConversationFull
 from domain.ids import ConversationKey, DeliveryId
 from domain.notification import Json
 from state import keys
+from state.dead_letters import DeadLetters
 from state.scripts import Command, Script, scripted
 from state.store import Store
+from state.turn import Kept
 from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
 from state.work import Work
 
@@ -50,9 +52,14 @@ _KEEP_INPUT = Script(
 if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 2 end
 local name = 'in:' .. ARGV[1]
 if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], name) == 0 then return 0 end
-redis.call('HSET', KEYS[1], name, ARGV[2])
+redis.call('HSETNX', KEYS[1], name, ARGV[2])
 return 1
 """
+)
+
+# KEYS mailbox | name, mail
+_REWRITE = Script(
+    "if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end return 1"
 )
 
 
@@ -90,6 +97,16 @@ class Mail:
         if not await self._store.call(_KEEP_INPUT, names, [activity_id, encode_input(activity, at), 2 * MAILBOX]):
             raise ConversationFull("Too much that was said here waits for its turn.")
         await self._conversations.wake(key, delay=LEASE.total_seconds() + 1)
+
+    async def count_runs(self, key: ConversationKey, kept: Kept, runs: int) -> None:
+        """Note how often the turn of a kept activity was begun, while it is kept."""
+        mail = encode_input(kept.activity, kept.at, runs)
+        await self._store.call(_REWRITE, [keys.mailbox(key)], [f"in:{kept.name}", mail])
+
+    async def give_up_input(self, key: ConversationKey, kept: Kept, at: datetime, history: Sequence[str]) -> None:
+        """Keep a dead letter of an activity whose turn never comes to an end. It stays kept until a turn commits it."""
+        exhausted = Failure.EXHAUSTED.value
+        await self._store.sequence(*DeadLetters.putting_aside(key, kept.name, at, exhausted, history))
 
     async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId, unsure: Delivery | None = None) -> None:
         """Ask the conversation to drop a delivery, wherever it is keeping it. Raises :class:`ConversationFull`.

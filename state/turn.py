@@ -87,11 +87,12 @@ class Document:
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """An inbound activity (schema JSON) that was accepted before its turn was over; ``at``: when it came in, ``name``:
-    what its conversation knows it by."""
+    what its conversation knows it by, ``runs``: how often its turn was begun, the one that it was kept for included."""
 
     at: datetime
     activity: Json
     name: str
+    runs: int = 1
 
 
 def _nothing() -> None:

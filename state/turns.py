@@ -534,9 +534,9 @@ def encode_withdrawal(delivery_id: str) -> bytes:
     return orjson.dumps({"kind": "withdrawal", "id": delivery_id})
 
 
-def encode_input(activity: Json, at: datetime) -> bytes:
+def encode_input(activity: Json, at: datetime, runs: int = 1) -> bytes:
     """The mail that keeps an inbound activity until its turn has committed."""
-    return orjson.dumps({"kind": "input", "at": to_ms(at), "activity": activity})
+    return orjson.dumps({"kind": "input", "at": to_ms(at), "activity": activity, "runs": runs})
 
 
 def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kept], list[str]]:
@@ -549,7 +549,8 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
     for name, data in zip(mail[::2], mail[1::2], strict=True):
         body = orjson.loads(data)
         if body["kind"] == "input":
-            inputs.append(Kept(at=from_ms(body["at"]), activity=body["activity"], name=name.decode()[len("in:") :]))
+            at, runs = from_ms(body["at"]), body.get("runs", 1)
+            inputs.append(Kept(at=at, activity=body["activity"], name=name.decode()[len("in:") :], runs=runs))
             continue
         names.append(name.decode())
         if body["kind"] == "withdrawal":

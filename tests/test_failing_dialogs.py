@@ -36,6 +36,16 @@ class TestADialogThatRaises:
         assert record.exc_info is not None
         assert "hunter2" not in str(ann.channel.requests)
 
+    async def test_does_not_end_the_service_by_leaving(
+        self, ann: Person, bob: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """``sys.exit()`` is a failed turn like any other."""
+        (apology,) = await ann.says("exit")
+        assert APOLOGY.fullmatch(apology)
+        assert [record.exc_info is not None for record in failures(caplog)] == [True]
+        assert await ann.says("count") == ["count 1 1"]
+        assert await bob.says("count") == ["count 1 1"]
+
     async def test_leaves_both_states_as_they_were(self, ann: Person) -> None:
         assert await ann.says("count") == ["count 1 1"]
         await ann.says("fail")

@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bots.pipeline import RUNS
 from domain.ids import NotificationId
 from state import keys
 from state.store import Store
@@ -296,6 +297,28 @@ async def test_a_turn_that_was_answered_202_is_run_by_another_process(world: Wor
     ann.bot_url = (await world.starts()).url
     await ann.sees(lambda texts: texts == ["thought"])
     assert await ann.says("hello") == ["thought", "You sent: hello"]
+
+
+async def test_what_kills_every_process_that_runs_it_is_given_up(world: World, tmp_path: Path) -> None:
+    """After three. The user is told, the operator finds it, and the conversation goes on."""
+    gates = [tmp_path / f"gate {number}" for number in range(RUNS)]
+    doomed = await world.starts(THINKS_UNTIL=str(gates[0]), ANSWER_WITHIN="0.1")
+    ann = world.person(doomed)
+    assert await ann.posts(ann.activity(text="think hard")) == (202, None)
+    gates[0].touch()
+    await doomed.ends()
+    for gate in gates[1:]:
+        doomed = await world.starts(THINKS_UNTIL=str(gate))
+        gate.touch()
+        await doomed.ends()
+    last = await world.starts()
+    ann.bot_url = last.url
+    (apology,) = await ann.next(1)
+    assert apology.startswith("I am sorry")
+    assert await ann.says("hello") == ["You sent: hello"]
+    await last.says("is given up")
+    (letter,) = (await world.sender(last).gets("/api/dead-letters"))[1]["deadLetters"]
+    assert (letter["conversation"], letter["reason"], len(letter["history"])) == (ann.key, "exhausted", RUNS)
 
 
 # ---------------------------------------------------------------------- what is said before the commit

@@ -1,6 +1,7 @@
 """A root dialog that takes as long as a test wants, and in which processes can die.
 
-To ``think`` takes until the file exists that ``THINKS_UNTIL`` names, if it names one; to ``think aloud`` says so first.
+To ``think`` takes until the file exists that ``THINKS_UNTIL`` names, if it names one; to ``think aloud`` says so first,
+and to ``think hard`` ends the process then.
 ``mid_run`` is reached when a turn has changed the dialogs' state and has something to say, or is offered a
 notification. To ``announce pi`` speaks before it starts the job.
 """
@@ -19,11 +20,13 @@ from tests.waiting import until
 
 class Thinker(MainDialog):
     async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
-        if inner_dc.context.activity.text in ("think", "think aloud"):
+        if inner_dc.context.activity.text in ("think", "think aloud", "think hard"):
             if inner_dc.context.activity.text == "think aloud":
                 await inner_dc.context.send_activity("let me think")
             gate = os.environ.get("THINKS_UNTIL")
             await until(lambda: gate is None or os.path.exists(gate), within=60)
+            if inner_dc.context.activity.text == "think hard":
+                os._exit(3)
             await inner_dc.context.send_activity("thought")
             return await inner_dc.end_dialog()
         if inner_dc.context.activity.text == "announce pi":

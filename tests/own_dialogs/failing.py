@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from botbuilder.core import ConversationState, MessageFactory, UserState
 from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, WaterfallDialog
 from botbuilder.dialogs.prompts import PromptOptions, TextPrompt
@@ -28,6 +30,8 @@ class Counting(Dialog):
         if context.activity.text == "fail":
             self.services.jobs.start(context, "wait", {"text": "0"}, asked="wait 0")
             raise RuntimeError("secret: the password is hunter2")
+        if context.activity.text == "exit":
+            sys.exit("secret: enough")
         if context.activity.text == "lambda":
             await self.kept.set(context, {"orders": [{"price": lambda: 1}]})
         return Dialog.end_of_turn if context.activity.text == "stay" else await dialog_context.end_dialog()

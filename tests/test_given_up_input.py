@@ -1,0 +1,115 @@
+"""What a user said, was promised, and always takes its process with it: its runs are counted, and it is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from app import Service
+from bots.pipeline import RUNS
+from domain.errors import StoreUnavailable
+from domain.ids import ConversationKey
+from state import keys
+from state.turn import Kept, Turn
+from tests.own_dialogs.slow import gates
+from tests.people import Json, Person, Sender
+from tests.serving import impatient, serving
+from tests.test_dead_letters import letters, replays
+from tests.test_failing_dialogs import APOLOGY
+from tests.waiting import until
+
+__all__ = ["impatient"]
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture(autouse=True)
+def closed_gates() -> Iterator[None]:
+    gates.clear()
+    yield
+    for gate in gates.values():
+        gate.set()
+
+
+async def promised(service: Service, person: Person, text: str, runs: int) -> Json:
+    """What a process left that had answered 202 and then died, ``runs`` times."""
+    activity, key = person.activity(text=text), ConversationKey(person.key)
+    await service.mail.keep_input(key, activity["id"], activity, service.clock())
+    kept = Kept(at=service.clock(), activity=activity, name=activity["id"])
+    await service.mail.count_runs(key, kept, runs)
+    return activity
+
+
+async def runs_of(service: Service, person: Person, activity: Json) -> int | None:
+    """As they are stored; None if the activity is not kept."""
+    kept = await service.store.run("HGET", keys.mailbox(ConversationKey(person.key)), f"in:{activity['id']}")
+    return None if kept is None else int(orjson.loads(kept)["runs"])
+
+
+class TestARunOfWhatWasPromised:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Slow", FLUSH_AFTER="0.1")
+
+    async def test_counts_before_it_ends(self, service: Service, ann: Person) -> None:
+        """A run that ends without a word has been counted; one that commits is all that was wanted."""
+        activity = await promised(service, ann, "talk", RUNS - 1)
+        await service.work.wake(ConversationKey(ann.key))
+        await ann.hears("one", "two")
+        assert await runs_of(service, ann, activity) == RUNS
+        for gate in ("more", "end"):
+            gates[gate].set()
+        await ann.hears("three", "four")
+        assert await ann.posts(activity) == (200, None)
+        assert await runs_of(service, ann, activity) is None
+
+    async def test_is_not_to_blame_for_the_store(
+        self, service: Service, ann: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run that failed because the store was away is not counted."""
+        commit, tries = service.turns.commit, 0
+
+        async def away(turn: Turn) -> Any:
+            nonlocal tries
+            tries += 1
+            if tries <= RUNS:
+                raise StoreUnavailable("It is away.")
+            return await commit(turn)
+
+        monkeypatch.setattr(service.turns, "commit", away)
+        activity = await promised(service, ann, "quick", 1)
+        for number in range(1, RUNS + 1):
+            await service.store.run("HDEL", keys.conversation(ConversationKey(ann.key)), "lock", "until")
+            await service.work.wake(ConversationKey(ann.key))
+            await until(lambda number=number: tries >= number, what="another run")
+            await until(lambda: not service.pipeline._lines.standing(ConversationKey(ann.key)), what="it is over")
+            assert await runs_of(service, ann, activity) == 1
+        await service.store.run("HDEL", keys.conversation(ConversationKey(ann.key)), "lock", "until")
+        await service.work.wake(ConversationKey(ann.key))
+        await ann.hears("quick")
+
+
+class TestWhatEndedTooManyProcesses:
+    @pytest.mark.parametrize("by", ["a wake-up", "the channel", "the next message"])
+    async def test_is_given_up(
+        self, service: Service, ann: Person, sender: Sender, caplog: pytest.LogCaptureFixture, by: str
+    ) -> None:
+        """Whoever comes upon it: the user is told once, the operator has a dead letter and a line in the log."""
+        activity = await promised(service, ann, "the last straw", RUNS)
+        if by == "a wake-up":
+            await service.work.wake(ConversationKey(ann.key))
+        elif by == "the channel":
+            assert await ann.posts(activity) == (200, None)
+        else:
+            assert await ann.posts(ann.activity(text="hello")) == (200, None)
+        apology, *rest = await ann.next(2 if by == "the next message" else 1)
+        assert APOLOGY.fullmatch(apology)
+        assert rest == (["You sent: hello"] if by == "the next message" else [])
+        (record,) = [record for record in caplog.records if getattr(record, "action", "") == "input_given_up"]
+        assert (vars(record)["conversation"], vars(record)["activity"]) == (ann.key, activity["id"])
+        assert await runs_of(service, ann, activity) is None
+        (letter,) = await letters(sender)
+        assert (letter["conversation"], letter["reason"]) == (ann.key, "exhausted")
+        assert await replays(sender, letter["id"]) == 409
+        assert await ann.says("hello again") == ["You sent: hello again"]
