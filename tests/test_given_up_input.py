@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -82,7 +83,7 @@ class TestARunOfWhatWasPromised:
         for number in range(1, RUNS + 1):
             await service.store.run("HDEL", keys.conversation(ConversationKey(ann.key)), "lock", "until")
             await service.work.wake(ConversationKey(ann.key))
-            await until(lambda number=number: tries >= number, what="another run")
+            await until(partial(lambda number: tries >= number, number), what="another run")
             await until(lambda: not service.pipeline._lines.standing(ConversationKey(ann.key)), what="it is over")
             assert await runs_of(service, ann, activity) == 1
         await service.store.run("HDEL", keys.conversation(ConversationKey(ann.key)), "lock", "until")
