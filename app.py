@@ -31,7 +31,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 from botbuilder.dialogs import Dialog
 from botbuilder.integration.aiohttp import ConfigurationBotFrameworkAuthentication
 from botframework.connector.auth import ClaimsIdentity, MicrosoftAppCredentials
@@ -83,7 +82,7 @@ from state.work import Work
 from web.application import create_application
 from web.listening import listening_sockets
 from web.metrics import Metrics
-from web.server import SERVER
+from web.server import OPEN_FILES, Server, allow_open_files
 from web.services import WebServices
 
 gc.freeze()
@@ -153,6 +152,7 @@ class Service:
         self._worker: Worker | None = None
         self._working: asyncio.Task[None] | None = None
         self._web: Any = None
+        self._drained_at = 0.0
         self._pages: DirectLine | None = None
         self._sockets: list[socket.socket] = []
         self.metrics = Metrics()
@@ -175,6 +175,7 @@ class Service:
     async def close(self) -> None:
         """Drain: take no new work, let running turns and jobs finish for ``DRAIN_SECONDS``, then end everything."""
         seconds = self.settings.drain_seconds
+        self._drained_at = asyncio.get_running_loop().time() + seconds
         for background in self._background:
             background.cancel()
         await asyncio.gather(
@@ -399,11 +400,13 @@ class Service:
             self._pages = add_routes(
                 self._web.app, self.transcripts, self._receive, tokens=DirectLineTokens(self.store, clock=self.clock)
             )
-        runner = web.AppRunner(self._web.app, access_log=None, **SERVER)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        for each in self._sockets:
-            await web.SockSite(runner, each).start()
+        self._server = Server(self._web.app)
+        self._stack.push_async_callback(self._stop_serving)
+        await self._server.start(self._sockets)
+
+    async def _stop_serving(self) -> None:
+        """Requests that are still under way have what is left of the time to drain."""
+        await self._server.close(max(0.0, self._drained_at - asyncio.get_running_loop().time()))
 
     async def _receive(self, body: Json) -> None:
         """The turn of an activity from the local channel."""
@@ -514,6 +517,7 @@ def main(arguments: list[str]) -> int:
         lines = "\n".join(f"  {mistake}" for mistake in error.mistakes)
         sys.stderr.write(f"The configuration cannot be used:\n{lines}\n")
         return 2
+    allow_open_files(OPEN_FILES)
     logs.set_up(settings.log_format, settings.log_level)
     for hint in config.unknown_in_file():
         log.warning("%s", hint, extra={"action": "setting_unknown"})

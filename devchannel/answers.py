@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from devchannel.tokens import TokenRefused
 from domain.errors import StoreUnavailable
 from domain.loopback import why_strange
 from state.transcripts import BadWatermark, ConversationNotFound
+
+log = logging.getLogger("aside.devchannel")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,6 +41,8 @@ def answering(handler: Handler, *, linked: bool = False) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if reason := why_strange(request.remote, request.headers, linked=linked):
+            ids = {"action": "stranger_refused", "peer": request.remote, "origin": request.headers.get("Origin", "")}
+            log.warning("a request to the local channel was refused: %s", reason, extra=ids)
             detail = f"The local channel is for this machine alone, and this request is not served: {reason}."
             problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail}
             return web.Response(status=403, body=orjson.dumps(problem), content_type="application/problem+json")

@@ -45,7 +45,7 @@ from state.work import Work
 from web.application import create_application
 from web.messages import Messages
 from web.metrics import Metrics
-from web.server import SERVER
+from web.server import OPTIONS
 from web.services import WebServices
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -154,7 +154,7 @@ async def nothing_to_replay(letter: DeliveryId) -> DeadLetter | None:
 
 class _Server(TestServer):
     async def start_server(self, loop: asyncio.AbstractEventLoop | None = None, **options: Any) -> None:
-        await super().start_server(loop, **options, **SERVER)
+        await super().start_server(loop, **options, **OPTIONS)
 
 
 def _client(app: web.Application) -> TestClient[Any, Any]:
@@ -683,6 +683,24 @@ async def test_this_machine_needs_no_key_in_development(site: Site, headers: dic
     assert (await site.http.get("/api/conversations", headers=headers)).status == 200
     wrong = await site.http.get("/api/conversations", headers={**headers, "X-API-Key": "wrong"})
     await problem(wrong, 401, "unauthorized")
+
+
+async def test_who_is_refused_is_told_to_the_operator(caplog: pytest.LogCaptureFixture) -> None:
+    """With action, peer and the key's name; never with a key."""
+    async with running(development=False, granted=KEYS) as site:
+        await site.http.post("/api/notify", json=SAY)
+        await site.http.post("/api/notify", json=SAY, headers={"X-API-Key": "a-wrong-key-0123456"})
+        await site.http.post("/api/notify", json=SAY, headers={"X-API-Key": "read-key-0123456789"})
+    async with running(development=True) as site:
+        await site.http.post("/api/notify", json=SAY, headers={"Origin": "https://evil.example"})
+    told = [vars(record) for record in caplog.records if record.levelname == "WARNING"]
+    assert [(one["action"], one["peer"]) for one in told] == [
+        *[("key_refused", "127.0.0.1")] * 3,
+        ("stranger_refused", "127.0.0.1"),
+    ]
+    assert [one["key"] for one in told[:3]] == ["", "", "board"]
+    assert told[3]["origin"] == "https://evil.example"
+    assert "key-0123" not in str(told)
 
 
 async def test_keys_that_are_set_are_asked_for_in_development_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,8 @@ from pydantic import SecretStr
 
 from domain.loopback import from_this_machine, why_strange
 from web.problems import Handler, Problem
+
+log = logging.getLogger("aside.web")
 
 SENDER = web.RequestKey("aside_sender", str)
 """Who calls: the namespace of idempotency keys."""
@@ -65,6 +68,8 @@ class Access:
     def refuse_strangers(self, request: web.Request) -> None:
         """In development, where nothing is authenticated: refuse whatever is not of this machine. Raises (403)."""
         if self._development and (reason := why_strange(request.remote, request.headers)):
+            ids = {"action": "stranger_refused", "peer": request.remote, "origin": request.headers.get("Origin", "")}
+            log.warning("a request was refused: %s", reason, extra=ids)
             raise _forbidden(f"In development, where nobody is asked for a key, this request is not served: {reason}.")
 
     def _sender(self, request: web.Request, scope: Scope, free_on_loopback: bool) -> str:
@@ -72,8 +77,10 @@ class Access:
         if presented is not None:
             known = self._find(presented)
             if known is None:
+                _log_refused(request, "", "its key is not known")
                 raise _unauthorized("The key is not known.")
             if scope not in known.scopes:
+                _log_refused(request, known.name, f"its key lacks the scope {scope.value}")
                 raise _forbidden(f"The key {known.name!r} lacks the scope {scope.value!r}.")
             return f"key:{known.name}"
         if free_on_loopback and from_this_machine(request.remote, request.headers):
@@ -81,6 +88,7 @@ class Access:
         if self._development and not self._keys:
             self.refuse_strangers(request)
             return LOOPBACK_SENDER
+        _log_refused(request, "", "it shows no key")
         raise _unauthorized("Show a key: Authorization: Bearer KEY, or X-API-Key: KEY.")
 
     def _find(self, presented: str) -> _Known | None:
@@ -91,6 +99,11 @@ class Access:
             if hmac.compare_digest(known.digest, digest):
                 found = known
         return found
+
+
+def _log_refused(request: web.Request, key: str, why: str) -> None:
+    ids = {"action": "key_refused", "peer": request.remote, "key": key, "path": request.path}
+    log.warning("a request was refused: %s", why, extra=ids)
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:

@@ -32,6 +32,7 @@ from web.records_model import (
     NotificationView,
 )
 from web.routes import Answer, Route
+from web.server import leave_room_for_health
 from web.services import WebServices
 
 
@@ -60,7 +61,8 @@ class _Description:
 
 def create_application(services: WebServices) -> WebApplication:
     """Everything under ``/api``, ``/health`` and ``/metrics``."""
-    app = web.Application(middlewares=[services.metrics.middleware(), answer_problems], client_max_size=BODY_LIMIT)
+    around = [services.metrics.middleware(), answer_problems, leave_room_for_health]
+    app = web.Application(middlewares=around, client_max_size=BODY_LIMIT)
     access = Access(services.keys, development=services.development)
     messages = Messages(services.pipeline, services.authentication, services.service_urls, access)
     description = _Description()

@@ -25,14 +25,14 @@ _ZLIB = b"\x78"
 _EXAMPLES: dict[str, str] = {}
 """A value for each pattern of :func:`spelled`."""
 _NOUNS = {
-    "string": "text, as in \"text\"",
+    "string": 'text, as in "text"',
     "bool": "true or false",
     "int": "a whole number, as in 60",
     "float": "a number, as in 60",
     "list": "a list, as in [ … ]",
     "dict": "an object, as in { … }",
     "model": "an object, as in { … }",
-    "datetime": "a time, as in \"2026-12-01T09:00:00+01:00\"",
+    "datetime": 'a time, as in "2026-12-01T09:00:00+01:00"',
 }
 """What a field takes, by the beginning of the type of pydantic's error."""
 _SENTENCES = {

@@ -15,6 +15,7 @@ from domain.phase import phase_of
 from state.conversations import Conversations, Known
 from state.jobs import JobStore
 from state.notifications import NotificationRecord, Notifications
+from web.access import SENDER
 from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
 from web.records_model import (
@@ -82,7 +83,8 @@ class NotificationRecords:
         record = await self._notifications.get(nid) if known else None
         if record is None:
             raise not_found("No notification has this id, or it is no longer kept.")
-        log.info("a notification is cancelled", extra={"action": "notification_cancelled", "notification": nid})
+        ids = {"action": "notification_cancelled", "notification": nid, "sender": request[SENDER]}
+        log.info("a notification is cancelled", extra=ids)
         return json_answer(NotificationView.of(record, self._clock()), status=202)
 
     def _matches(self, record: NotificationRecord, query: NotificationsQuery) -> bool:
@@ -155,6 +157,8 @@ class JobRecords:
         if status is None or (status.final and status != "cancelled"):
             detail = f"The job has ended: it is {after.status.value}."
             raise Problem(409, "job-ended", "Job has ended", detail)
+        ids = {"action": "job_cancel_asked", "job": job.id, "conversation": job.conversation, "sender": request[SENDER]}
+        log.info("a job is to be cancelled", extra=ids)
         return json_answer(JobView.of(after), status=202)
 
     async def _find(self, request: web.Request) -> Job:
