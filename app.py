@@ -237,7 +237,7 @@ class Service:
         url = self.settings.redis_url
         if url is None:
             url = await self._embedded_url()
-        store = Store.connect(url)
+        store = Store.connect(url, replicas=self.settings.store_replicas)
         self._stack.push_async_callback(store.close)
         if self.role == "check":
             await store.ready()

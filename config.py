@@ -129,6 +129,16 @@ def _redis_url(value: str) -> str:
     return value
 
 
+MOST_REPLICAS = 10
+
+
+def _replicas(value: int | str) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_REPLICAS):
+        raise ValueError(f"{value!r} is not a number of replicas; use 0 for none, or 1 to {MOST_REPLICAS}")
+    return int(text)
+
+
 def _items(value: str) -> tuple[str, ...]:
     return tuple(item for item in (part.strip() for part in value.split(",")) if item)
 
@@ -249,6 +259,8 @@ class Settings(Names):
 
     redis_url: Annotated[str, BeforeValidator(_redis_url)] | None = Field(default=None, repr=False)
     """None for the embedded store."""
+    store_replicas: Annotated[int, BeforeValidator(_replicas)] = Field(default=0)
+    """So many have to have what is written before it counts."""
     redis_server_bin: str | None = None
     data_dir: Path = Path(".data")
 
@@ -280,6 +292,13 @@ class Settings(Names):
     def development(self) -> bool:
         """Whether callers on this machine need no key and nothing is authenticated."""
         return _is_development({"microsoft_app_id": self.microsoft_app_id, "host": self.host})
+
+    @field_validator("store_replicas")
+    @classmethod
+    def _needs_server(cls, replicas: int, info: ValidationInfo) -> int:
+        if replicas and (info.data.get("redis_url") or "memory://").startswith("memory://"):
+            raise ValueError("needs servers that have replicas; set REDIS_URL to where they are, or this to 0")
+        return replicas
 
     @field_validator("microsoft_app_tenant_id")
     @classmethod

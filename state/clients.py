@@ -10,8 +10,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from state.replicas import Replicas
 from state.store_url import ClusterUrl, SentinelUrl, parse
-from state.wire import PipelinedWire, PooledWire, Wire
+from state.wire import PipelinedWire, PooledWire, WaitedFor, Wire
 
 CONNECTIONS = 32
 
@@ -40,9 +41,10 @@ def client_of(url: str) -> Client:
     return Redis(connection_pool=BlockingConnectionPool.from_url(url, timeout=10, **_options()))
 
 
-def wire_of(client: Redis) -> Wire:
+def wire_of(client: Redis, replicas: Replicas) -> Wire:
     """The way to a client's one server."""
-    return PooledWire(client) if type(client) is Redis else PipelinedWire(client)
+    wire: Wire = PooledWire(client) if type(client) is Redis else PipelinedWire(client)
+    return WaitedFor(wire, replicas) if replicas.count else wire
 
 
 async def close(client: Client) -> None:

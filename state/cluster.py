@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from state.replicas import Parts, Replicas
 from state.wire import CLOSED, connections
-
-Parts = tuple[str | bytes | int | float, ...]
 
 SLOTS = 16384
 REDIRECTIONS = 16
@@ -40,8 +40,9 @@ def key_of(parts: Parts) -> str | bytes | None:
 class Cluster:
     """A wire to many servers. ``redis`` retries nothing by itself: who calls :meth:`exchange` does."""
 
-    def __init__(self, redis: RedisCluster) -> None:
+    def __init__(self, redis: RedisCluster, replicas: Replicas) -> None:
         self._redis = redis
+        self._replicas = replicas
 
     def slot(self, parts: Parts) -> int:
         """The slot of a command's key, -1 for a command without one."""
@@ -99,9 +100,12 @@ class Cluster:
             with connections():
                 await self._redis.initialize()
                 pipeline = self._redis.pipeline()
-                for parts, named in commands:
+                of: defaultdict[ClusterNode, list[int]] = defaultdict(list)
+                for position, (parts, named) in enumerate(commands):
                     node = named or self._node(parts)
+                    of[node].append(position)
                     pipeline.execute_command(*parts, target_nodes=node)
+                waiting = self._wait_behind(pipeline, [parts for parts, _ in commands], of)
                 results: list[Any] = await pipeline.execute(raise_on_error=False, allow_redirections=False)
                 broken = next((result for result in results if isinstance(result, _BROKEN)), None)
                 if broken is not None:
@@ -111,7 +115,25 @@ class Cluster:
         except _BROKEN:
             await self._look_around(node)
             raise
-        return results
+        for positions, told in zip(waiting, results[len(commands) :], strict=True):
+            mine = [commands[position][0] for position in positions]
+            judged = self._replicas.judged(mine, [results[position] for position in positions], told)
+            for position, result in zip(positions, judged, strict=True):
+                results[position] = result
+        return results[: len(commands)]
+
+    def _wait_behind(
+        self, pipeline: ClusterPipeline, commands: Sequence[Parts], of: Mapping[ClusterNode, list[int]]
+    ) -> list[list[int]]:
+        """Have each node that is written to wait for its replicas; which commands each of these waits is for. A node's
+        commands leave over one connection, in their order."""
+        waiting = []
+        for node, positions in of.items():
+            wait = self._replicas.asked_after([commands[position] for position in positions])
+            if wait is not None:
+                pipeline.execute_command(*wait, target_nodes=node)
+                waiting.append(positions)
+        return waiting
 
     async def _look_around(self, failed: ClusterNode | None) -> None:
         """Learn anew which node has what: another may have taken the place of the one that failed."""

@@ -182,6 +182,15 @@ def nothing() -> str:
     return "aside:nothing"
 
 
+def probe(beside: str) -> str:
+    """String, for a moment: written where another key is, to see whether replicas get it."""
+    tag = beside[beside.find("{") : beside.find("}") + 1] or f"{{{beside}}}"
+    return f"aside:{tag}:probe"
+
+
+PROBE_TTL = 1
+
+
 def work(queue: str) -> str:
     """Sorted set: what is to be done, by the time in milliseconds at which it is due."""
     return f"aside:work:{_tag(queue)}"

@@ -39,6 +39,7 @@ from state import keys
 from state.clients import Client, client_of, close, doubt_master, wire_of
 from state.cluster import Cluster, key_of
 from state.fault_points import reached
+from state.replicas import Replicas, TooFewReplicas, writes
 from state.scripts import Argument, Command, Script, in_one, scripted
 from state.wire import CLOSED, Wire
 
@@ -110,6 +111,10 @@ def _unavailable(broken: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"The store cannot be reached: {type(broken).__name__}")
 
 
+def _refusal(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"The store refuses to write: {str(error).partition(' script: ')[0]}")
+
+
 @dataclass(slots=True)
 class _Group:
     """Commands that stay together and in order, and who waits for their answers (or the errors in their place)."""
@@ -137,10 +142,10 @@ class _Lane:
     """Calls that share round trips: to the one server, or to one node of a cluster."""
 
     def __init__(
-        self, send: Callable[[list[tuple[Argument, ...]]], Awaitable[list[Any]]], hang_up: Callable[[], Awaitable[None]]
+        self, send: Callable[[list[tuple[Argument, ...]]], Awaitable[list[Any]]], doubt: Callable[[], Awaitable[None]]
     ) -> None:
         self._send = send
-        self._hang_up = hang_up
+        self._doubt = doubt
         self._loop = asyncio.get_running_loop()  # to ask for it at every call is a system call each time
         self._hurried: list[_Group] = []
         self._hurried_at = -math.inf
@@ -151,6 +156,8 @@ class _Lane:
         self.flushes: set[asyncio.Task[None]] = set()
         self.away = False
         """Whether the last round trip failed."""
+        self.alone = False
+        """Whether too few replicas had what was written last."""
 
     def submit(self, commands: list[Command]) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = self._loop.create_future()
@@ -231,23 +238,32 @@ class _Lane:
         self._hurried, self._queue = [], []
         return waiting
 
-    async def back(self, parts: tuple[Argument, ...]) -> None:
-        """Answers when a server that was away is there again; those who ask at the same time ask once.
+    async def open(self, commands: list[Command]) -> None:
+        """Answers when a server that was away, or lacked replicas for what is to be written, is there again; those who
+        ask at the same time ask once.
 
         A call that is not sent cannot be carried out after its caller has given up. Raises :class:`StoreUnavailable`.
         """
+        if not self.away and not any(writes(command.parts) for command in commands):
+            return
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._ask(parts), name="store-probe")
+            self._probe = asyncio.create_task(self._ask(commands[0].parts), name="store-probe")
         await asyncio.shield(self._probe)
 
     async def _ask(self, parts: tuple[Argument, ...]) -> None:
-        key = key_of(parts)
+        name = str(key_of(parts) or "")
+        probe: tuple[Argument, ...] = ("EXISTS", name) if name else ("PING",)
+        if self.alone:
+            probe = ("SET", keys.probe(name), "", "EX", keys.PROBE_TTL)
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await self._send([("PING",) if key is None else ("EXISTS", key)])
+                (answer,) = await self._send([probe])
         except _CONNECTION_ERRORS as error:
             raise _unavailable(error) from error
-        self.away = False
+        if self.alone and isinstance(answer, Exception):
+            await self._doubt()
+            raise _refusal(answer) from answer
+        self.away = self.alone = False
 
     async def _round_trip(self, groups: list[_Group]) -> list[Any]:
         for attempt in range(TRIES):
@@ -257,7 +273,7 @@ class _Lane:
                 return await self._execute(groups)
             except _TIME_OUTS as error:
                 broken: Exception = error
-                await self._hang_up()  # the other connections may lead to a machine that is gone, too
+                await self._doubt()  # the other connections may lead to a machine that is gone, too
                 break  # whoever asked has waited long enough
             except _CONNECTION_ERRORS as error:
                 broken = error
@@ -278,26 +294,28 @@ class _Lane:
 class Store:
     """Typed modules in this package are written on top of :meth:`call` and :meth:`run`."""
 
-    def __init__(self, redis: Client) -> None:
+    def __init__(self, redis: Client, replicas: int = 0) -> None:
         self.redis: Any = redis
         """For blocking reads of one key; they may raise :data:`READ_ERRORS`."""
         self.round_trips = 0
+        self._replicas = Replicas(count=replicas)
         self._cluster: Cluster | None = None
         if isinstance(redis, RedisCluster):
-            self._wire: Wire = (cluster := Cluster(redis))
+            self._wire: Wire = (cluster := Cluster(redis, self._replicas))
             self._cluster = cluster
         else:
-            self._wire = wire_of(redis)
-        self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send, self._wire.hang_up))
+            self._wire = wire_of(redis, self._replicas)
+        self._lanes: defaultdict[str, _Lane] = defaultdict(lambda: _Lane(self._send, self._doubt))
 
     @classmethod
-    def connect(cls, url: str) -> Store:
+    def connect(cls, url: str, *, replicas: int = 0) -> Store:
         """A store at ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://`` or ``redis+cluster://``;
-        ``memory://`` for one that ends with the process.
+        ``memory://`` for one that ends with the process. So many ``replicas`` have to have what is written before it
+        counts: with fewer, writes are refused.
 
         Connects on first use.
         """
-        return cls(client_of(url))
+        return cls(client_of(url), replicas)
 
     @property
     def clustered(self) -> bool:
@@ -331,8 +349,8 @@ class Store:
         if self._cluster is not None:
             return await self._in_order(self._cluster, commands)
         lane = self._lanes[""]
-        if lane.away:
-            await lane.back(commands[0].parts)
+        if lane.away or lane.alone:
+            await lane.open(commands)
         if (one := in_one(commands)) is None:
             return await self._checked(lane, commands)
         (answers,) = await self._checked(lane, [one])
@@ -350,8 +368,8 @@ class Store:
             of_one_slot = list(run)
             try:
                 lane = self._lanes[cluster.node(of_one_slot[0].parts)]
-                if lane.away:
-                    await lane.back(of_one_slot[0].parts)
+                if lane.away or lane.alone:
+                    await lane.open(of_one_slot)
                 results += await self._checked(lane, of_one_slot)
             except StoreUnavailable:
                 raise
@@ -365,6 +383,7 @@ class Store:
         """The answers, unless one of them is an error."""
         answers = await lane.submit(commands)
         if (error := _first_error(answers)) is not None:
+            lane.alone = lane.alone or isinstance(error, TooFewReplicas)
             raise await self._meant_by(error)
         return answers
 
@@ -373,7 +392,7 @@ class Store:
         if not _refuses(error):
             return error
         await self._doubt()
-        refused = StoreUnavailable(f"The store refuses to write: {str(error).partition(' script: ')[0]}")
+        refused = _refusal(error)
         refused.__cause__ = error
         return refused
 
@@ -387,15 +406,22 @@ class Store:
         await self._wire.hang_up()
 
     async def ready(self) -> None:
-        """Raises :class:`StoreUnavailable` unless the store takes writes: each primary of a cluster. Writes nothing."""
+        """Raises :class:`StoreUnavailable` unless the store takes writes, and enough replicas get them: each primary of
+        a cluster. Writes nothing that stays."""
         if self._cluster is None:
-            await self.run("LPUSHX", keys.nothing(), "")
+            await self.run(*self._would_write(keys.nothing()))
             return
         try:
             names = await self._cluster.one_key_each(keys.nothing())
         except READ_ERRORS as error:
             raise StoreUnavailable(f"The store cannot be reached: {type(error).__name__}") from error
-        await self.together(*(Command(("LPUSHX", name, "")) for name in names))
+        await self.together(*(Command(self._would_write(name)) for name in names))
+
+    def _would_write(self, name: str) -> tuple[Argument, ...]:
+        """``LPUSHX`` is nothing that a replica could have or not."""
+        if self._replicas.count:
+            return ("SET", keys.probe(name), "", "EX", keys.PROBE_TTL)
+        return ("LPUSHX", name, "")
 
     async def close(self) -> None:
         flushes = [flush for lane in self._lanes.values() for flush in lane.flushes]

@@ -18,6 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from state.replicas import Replicas
 from state.scripts import Argument
 
 PATIENCE = 5.0
@@ -117,3 +118,21 @@ class PipelinedWire:
 
     async def hang_up(self) -> None:
         """There is nothing to close."""
+
+
+class WaitedFor:
+    """A wire over which nothing that is written counts before so many replicas have it."""
+
+    def __init__(self, wire: Wire, replicas: Replicas) -> None:
+        self._wire = wire
+        self._replicas = replicas
+
+    async def exchange(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        wait = self._replicas.asked_after(commands)
+        if wait is None:
+            return await self._wire.exchange(commands)
+        *answers, told = await self._wire.exchange([*commands, wait])
+        return self._replicas.judged(commands, answers, told)
+
+    async def hang_up(self) -> None:
+        await self._wire.hang_up()

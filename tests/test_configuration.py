@@ -170,6 +170,9 @@ def test_every_mistake_is_told_at_once() -> None:
         ("AWAY_AFTER", "soon"),
         ("FLUSH_AFTER", "nan"),
         ("DRAIN_SECONDS", "inf"),
+        ("STORE_REPLICAS", "one"),
+        ("STORE_REPLICAS", "-1"),
+        ("STORE_REPLICAS", "11"),
         ("ROOT_DIALOG", "my_bot.dialogs"),
         ("ROOT_DIALOG", "my_bot/dialogs.py:Main"),
         ("JOBS", "my-jobs"),
@@ -231,6 +234,12 @@ def test_a_store_that_cannot_be_served_is_told_without_its_password(url: str, to
     assert line.startswith("REDIS_URL: ")
     assert told in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("url", ["", "memory://"])
+def test_replicas_are_of_servers_of_ones_own(url: str) -> None:
+    assert load({"REDIS_URL": "redis://h", "STORE_REPLICAS": "2"}).store_replicas == 2
+    assert mistake(REDIS_URL=url, STORE_REPLICAS="1").startswith("STORE_REPLICAS: needs servers that have replicas; ")
 
 
 def test_limits_are_counts_and_seconds() -> None:
