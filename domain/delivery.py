@@ -82,6 +82,8 @@ class Delivery:
     job: JobId | None = None
     content: Content | None = None
     attempts: int = 0
+    meant: Json | None = None
+    """Of the notification: by channel the account of the one person it is for, where others read it too."""
 
     def to_json(self) -> Json:
         body: Json = {
@@ -107,6 +109,8 @@ class Delivery:
             body["content"] = self.content.to_json()
         if self.attempts:
             body["attempts"] = self.attempts
+        if self.meant:
+            body["meant"] = self.meant
         return body
 
     @classmethod
@@ -125,6 +129,7 @@ class Delivery:
             job=body.get("job"),
             content=Content.from_json(body["content"]) if "content" in body else None,
             attempts=body.get("attempts", 0),
+            meant=body.get("meant"),
         )
 
     def failed_once_more(self) -> Delivery:
@@ -144,6 +149,7 @@ def deliver_to(notification: Notification, index: int, now: datetime) -> Deliver
         guarantee=notification.guarantee,
         notification=notification.id,
         index=index,
+        meant=notification.meant or None,
     )
 
 

@@ -89,6 +89,8 @@ class Notification:
     send_at: datetime | None = None
     hold_for: float | None = None
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
+    meant: Json = field(default_factory=dict)
+    """By channel the account (schema JSON) of the one person it is for, where others read it too."""
 
     def to_json(self) -> Json:
         return {
@@ -102,6 +104,7 @@ class Notification:
             "sendAt": to_ms(self.send_at) if self.send_at else None,
             "holdFor": self.hold_for,
             "guarantee": self.guarantee.value,
+            **({"meant": self.meant} if self.meant else {}),
         }
 
     @classmethod
@@ -117,4 +120,5 @@ class Notification:
             send_at=from_ms(body["sendAt"]) if body.get("sendAt") else None,
             hold_for=body.get("holdFor"),
             guarantee=Guarantee(body["guarantee"]),
+            meant=body.get("meant", {}),
         )

@@ -48,6 +48,16 @@ class Known:
         return user_key(channel_of(self.key), user_id) if user_id else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A conversation that a person was heard in. ``used``: when anybody last spoke there, or it was first seen."""
+
+    key: ConversationKey
+    reference: Json
+    used: datetime
+    reachability: Reachability
+
+
 def index_of(key: ConversationKey, reference: Json) -> Index:
     """The index entries of a conversation."""
     user = reference.get("user") or {}
@@ -76,15 +86,23 @@ class Conversations:
         )
         return [bool(answer) for answer in answers]
 
-    async def of_user(self, user_id: str, channel_id: str | None = None) -> list[ConversationKey]:
-        return await self._members(keys.by_user(user_id), channel_id)
+    async def of_user(self, user_id: str) -> list[ConversationKey]:
+        """Where a user was heard, on every channel that knows the id."""
+        return await self._members(keys.by_user(user_id))
 
-    async def of_aad_object(self, aad_object_id: str, channel_id: str | None = None) -> list[ConversationKey]:
-        return await self._members(keys.by_aad_object(aad_object_id), channel_id)
+    async def of_aad_object(self, aad_object_id: str) -> list[ConversationKey]:
+        return await self._members(keys.by_aad_object(aad_object_id))
 
-    async def _members(self, index: str, channel_id: str | None) -> list[ConversationKey]:
-        members = sorted(member.decode() for member in await self._store.run("SMEMBERS", index))
-        return [ConversationKey(key) for key in members if channel_id is None or channel_of(key) == channel_id]
+    async def _members(self, index: str) -> list[ConversationKey]:
+        members = await self._store.run("SMEMBERS", index)
+        return [ConversationKey(key) for key in sorted(member.decode() for member in members)]
+
+    async def candidates(self, wanted: Sequence[ConversationKey]) -> list[Candidate]:
+        """What decides between conversations of a person; those that nobody knows any more are left out."""
+        answers = await self._store.together(
+            *(Command(("HMGET", keys.conversation(key), "record", "spoke", "reach")) for key in wanted)
+        )
+        return [_candidate(key, *row) for key, row in zip(wanted, answers, strict=True) if row[0] is not None]
 
     async def count(self, channel_id: str | None = None) -> int:
         low, high = _range(channel_id)
@@ -160,6 +178,16 @@ def _known(
         reachability_detail=row["reach_detail"].decode() if row["reach_detail"] else None,
         reachability_since=from_ms(int(row["reach_since"])) if row["reach_since"] else None,
         jobs=tuple(JobId(job.decode()) for job in jobs),
+    )
+
+
+def _candidate(key: ConversationKey, record: bytes, spoke: bytes | None, reach: bytes | None) -> Candidate:
+    known = orjson.loads(record)
+    return Candidate(
+        key=key,
+        reference=known["reference"],
+        used=from_ms(int(spoke or known["firstSeen"])),
+        reachability=Reachability((reach or b"active").decode()),
     )
 
 

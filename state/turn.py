@@ -6,7 +6,7 @@ know the user beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ import orjson
 from domain.delivery import Delivery, Status, report
 from domain.effect import Effect, Operation, Report, Send
 from domain.errors import NewerState, TooManySends, UndecodableState
-from domain.ids import ConversationKey, UserKey
+from domain.ids import ConversationKey, UserKey, channel_of
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
@@ -201,7 +201,7 @@ class Turn:
         effect = Send(
             operation=Operation.SEND,
             provisional=self.provisional_id(),
-            activity=activity,
+            activity=_to_those_meant(activity, shows, channel_of(self.conversation)),
             service_url=service_url,
             shows=shows,
         )
@@ -233,6 +233,14 @@ class Turn:
 
     def report(self, delivery: Delivery, status: Status, *, reason: str | None = None) -> None:
         self.effects.append(Report(report=report(delivery, status, self.at, reason=reason)))
+
+
+def _to_those_meant(activity: Json, shows: Sequence[Delivery], channel: str) -> Json:
+    """The activity for the person that all it shows is meant for, where that is not whoever spoke last."""
+    meant = [(delivery.meant or {}).get(channel) for delivery in shows]
+    if not meant or meant[0] is None or any(each != meant[0] for each in meant):
+        return activity
+    return {**activity, "recipient": meant[0]}
 
 
 def turn_of(context: Any) -> Turn:

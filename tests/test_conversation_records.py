@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ from domain.effect import Index
 from domain.ids import ConversationKey, JobId
 from domain.reachability import Reachability
 from state import keys
-from state.conversations import Conversations, index_of
+from state.conversations import Candidate, Conversations, index_of
 from state.store import Store
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -48,16 +48,26 @@ def test_a_conversation_is_indexed_under_what_its_reference_names() -> None:
 
 
 async def test_conversations_are_found_by_their_user(conversations: Conversations, store: Store) -> None:
-    """On all channels or on one; entering them again enters nothing twice."""
+    """On all channels; entering them again enters nothing twice."""
     for _ in range(2):
         await remember(store, "webchat/1", "msteams/2", "msteams/1", user="ann", aad="00-a")
         await remember(store, "msteams/3", user="bob")
     assert await conversations.of_user("ann") == ["msteams/1", "msteams/2", "webchat/1"]
-    assert await conversations.of_user("ann", "msteams") == ["msteams/1", "msteams/2"]
-    assert await conversations.of_user("ann", "ms") == []
-    assert await conversations.of_aad_object("00-a", "webchat") == ["webchat/1"]
+    assert await conversations.of_aad_object("00-a") == ["msteams/1", "msteams/2", "webchat/1"]
     assert await conversations.of_user("nobody") == await conversations.of_aad_object("nobody") == []
     assert await conversations.count() == 4
+
+
+async def test_what_decides_between_conversations_is_read_together(conversations: Conversations, store: Store) -> None:
+    """In one round trip; what nobody knows any more is left out."""
+    one, two = await remember(store, "x/1", "x/2")
+    spoke = NOW + timedelta(hours=1)
+    await store.run("HSET", keys.conversation(two), "spoke", to_ms(spoke), "reach", "blocked")
+    before = store.round_trips
+    first, second = await conversations.candidates([one, ConversationKey("x/none"), two])
+    assert store.round_trips == before + 1
+    assert first == Candidate(key=one, reference=reference(), used=NOW, reachability=Reachability.ACTIVE)
+    assert second == Candidate(key=two, reference=reference(), used=spoke, reachability=Reachability.BLOCKED)
 
 
 async def test_a_channels_conversations_are_its_own(conversations: Conversations, store: Store) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from domain.clock import Clock
-from domain.ids import ConversationKey, NotificationId, new_id
-from domain.notification import Content, Mode, Notification
+from domain.ids import NotificationId, new_id
+from domain.notification import Content, Json, Mode, Notification
 from state.conversations import Conversations
 from state.notifications import (
     RETENTION,
@@ -21,11 +20,11 @@ from state.notifications import (
     FirstAnswer,
     InProgress,
     KeyReused,
-    Listed,
     Notifications,
 )
 from web.access import SENDER
-from web.notify_model import Accepted, Counted, NotifyRequest, To, parse_request
+from web.audience import resolve
+from web.notify_model import Accepted, Counted, NotifyRequest, parse_request
 from web.problems import BadField, Problem, invalid_fields
 from web.reading import canonical, json_answer, parse_json, read_body
 from web.said_model import activity_of
@@ -35,19 +34,11 @@ log = logging.getLogger("aside.web")
 BODY_LIMIT = 256 * 1024
 KEY_HEADER = "Idempotency-Key"
 KEY_LENGTH = 200
-NAMED_AT_MOST = 20
-"""So many unknown conversations are named; the rest is counted."""
 RETRY_IN_PROGRESS = 2
 TEST_TEXT = "proactive hello"
 
 Accept = Callable[[Notification, Audience, int], Awaitable[None]]
 """Records a notification for an audience of so many, and sees to it that each of them gets it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Resolved:
-    audience: Audience
-    recipients: int
 
 
 class Notify:
@@ -113,15 +104,15 @@ class Notify:
 
     async def _take(self, raw: Any, nid: NotificationId, request: web.Request) -> web.Response:
         if _is_dry_run(raw):
-            resolved = await self._resolve(parse_request(raw, now=self._clock()).to)
+            resolved = await resolve(self._conversations, parse_request(raw, now=self._clock()).to)
             return json_answer(Counted(recipients=resolved.recipients))
         return _accepted(await self._accept(raw, nid, request))
 
     async def _accept(self, raw: Any, nid: NotificationId, request: web.Request) -> Accepted:
         now = self._clock()
         parsed = parse_request(raw, now=now)
-        resolved = await self._resolve(parsed.to)
-        notification = _notification(nid, parsed, raw, now)
+        resolved = await resolve(self._conversations, parsed.to)
+        notification = _notification(nid, parsed, raw, resolved.meant, now)
         await self._accept_it(notification, resolved.audience, resolved.recipients)
         _log_accepted(notification, resolved.recipients, request)
         scheduled = notification.send_at is not None and notification.send_at > now
@@ -132,35 +123,10 @@ class Notify:
             status_url=f"/api/notifications/{nid}",
         )
 
-    async def _resolve(self, to: To) -> _Resolved:
-        """The conversations that are meant now. Raises :class:`Problem` (404) for one that nobody knows."""
-        if to.all:
-            recipients = await self._conversations.count(to.channel_id)
-            return _Resolved(audience=Everyone(channel_id=to.channel_id), recipients=recipients)
-        if to.user is not None:
-            found = await self._conversations.of_user(to.user, to.channel_id)
-            return _of_user(found, to, "/to/user", to.user)
-        if to.aad_object_id is not None:
-            found = await self._conversations.of_aad_object(to.aad_object_id, to.channel_id)
-            return _of_user(found, to, "/to/aadObjectId", to.aad_object_id)
-        if to.conversation is not None:
-            wanted, places = [to.conversation], ["/to/conversation"]
-        else:
-            wanted = list(to.conversations or ())
-            places = [f"/to/conversations/{number}" for number in range(len(wanted))]
-        keys = [ConversationKey(key) for key in wanted]
-        known = await self._conversations.exist(keys)
-        unknown = [(place, key) for place, key, is_known in zip(places, keys, known, strict=True) if not is_known]
-        if unknown:
-            raise _unknown_conversations(unknown)
-        return _listed(keys)
 
-
-def _listed(keys: list[ConversationKey]) -> _Resolved:
-    return _Resolved(audience=Listed(conversations=tuple(keys)), recipients=len(keys))
-
-
-def _notification(nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, Any], now: datetime) -> Notification:
+def _notification(
+    nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, Any], meant: Json, now: datetime
+) -> Notification:
     return Notification(
         id=nid,
         content=Content(
@@ -178,6 +144,7 @@ def _notification(nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, 
         send_at=parsed.send_at,
         hold_for=parsed.hold_for,
         guarantee=parsed.delivery,
+        meant=meant,
     )
 
 
@@ -204,22 +171,6 @@ def _accepted(accepted: Accepted, *, replayed: bool = False) -> web.Response:
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(accepted, status=202, headers=headers)
-
-
-def _of_user(found: list[ConversationKey], to: To, place: str, name: str) -> _Resolved:
-    if found:
-        return _listed(found)
-    narrowed = f" on the channel {to.channel_id}" if to.channel_id else ""
-    detail = f"No conversation is known with the user {name[:200]!r}{narrowed}."
-    raise Problem(404, "unknown-user", "Unknown user", detail, [BadField(place, "The user is not known.")])
-
-
-def _unknown_conversations(unknown: list[tuple[str, ConversationKey]]) -> Problem:
-    named = unknown[:NAMED_AT_MOST]
-    more = f", and {len(unknown) - len(named)} more" if len(unknown) > len(named) else ""
-    detail = f"Not known: {', '.join(repr(key[:200]) for _, key in named)}{more}. Nothing was recorded."
-    errors = [BadField(place, "The conversation is not known.") for place, _ in named]
-    return Problem(404, "unknown-conversation", "Unknown conversation", detail, errors)
 
 
 def _log_accepted(notification: Notification, recipients: int, request: web.Request) -> None:

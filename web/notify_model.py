@@ -15,18 +15,21 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from domain.notification import Guarantee, Json, Mode
+from domain.place import Place
 from state.notifications import RETENTION
 from web.described import described
 from web.problems import BadField, invalid_fields
 from web.reading import canonical, mistakes, spelled
-from web.said_model import ACTIVITY_FIELDS, ChannelId, Line, MessageActivity, Name, Part, Said, malformed_activity
+from web.said_model import ACTIVITY_FIELDS, CHANNEL_ID, Line, MessageActivity, Name, Part, Said, malformed_activity
 
 CONVERSATIONS_LIMIT = 5000
+CHANNELS_LIMIT = 100
 ACTIONS_LIMIT = 10
 SCHEDULE_LIMIT = timedelta(days=365)
 HOLD_LIMIT = timedelta(days=30)
@@ -34,7 +37,7 @@ HOLD_LIMIT = timedelta(days=30)
 AUDIENCES = ("conversation", "conversations", "user", "aadObjectId", "all")
 _LATER = "This version does not serve it yet."
 LATER = {
-    **{f"/to/{name}": _LATER for name in ("topic", "reference", "create", "tenantId", "conversationType")},
+    **{f"/to/{name}": _LATER for name in ("topic", "reference", "create", "tenantId")},
     **{f"/{name}": _LATER for name in ("dialog", "collapseKey", "callbackUrl")},
 }
 
@@ -53,6 +56,25 @@ def _time(value: object) -> object:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_time)]
+
+
+def _channels(value: object) -> object:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not 0 < len(names) <= CHANNELS_LIMIT:
+        raise ValueError("It is of the wrong kind; give a channel, as in \"msteams\", or a list of such.")
+    if not all(isinstance(name, str) and re.fullmatch(CHANNEL_ID, name) for name in names):
+        raise ValueError("It is spelled wrongly; write it as in msteams.")
+    return names
+
+
+_CHANNEL: Json = {"type": "string", "pattern": CHANNEL_ID}
+Channels = Annotated[
+    list[str],
+    BeforeValidator(_channels),
+    WithJsonSchema(
+        {"anyOf": [_CHANNEL, {"type": "array", "items": _CHANNEL, "minItems": 1, "maxItems": CHANNELS_LIMIT}]}
+    ),
+]
 
 
 class Action(Part):
@@ -87,12 +109,19 @@ class To(Part):
     conversations: Annotated[list[Name], Field(min_length=1, max_length=CONVERSATIONS_LIMIT)] | None = None
     """Conversation keys, each once."""
     user: Name | None = None
-    """A user id: every conversation of theirs."""
+    """A user id: their personal conversation that was used last. One that is known on several channels needs
+    channelId."""
     aad_object_id: Name | None = None
+    """A directory id, likewise."""
     all: Literal[True] | None = None
     """Every known conversation."""
-    channel_id: ChannelId | None = None
-    """Narrows user, aadObjectId and all to a channel."""
+    channel_id: Channels | None = None
+    """Narrows user, aadObjectId and all to a channel; user and aadObjectId to several, too."""
+    every: bool = False
+    """With user or aadObjectId: all their personal conversations."""
+    conversation_type: Annotated[list[Place], Field(min_length=1)] | None = None
+    """With user or aadObjectId: the kinds of conversations that are meant, for what others may read. Of group chats
+    that is each in which the person was heard, of a channel the thread that was used last."""
 
     @field_validator("conversations")
     @classmethod
@@ -205,6 +234,13 @@ def _wrong_combinations(raw: Json) -> list[BadField]:
             errors.append(BadField("/to", f"Give exactly one of {', '.join(AUDIENCES)}."))
         if to.get("channelId") is not None and {"conversation", "conversations"} & set(given):
             errors.append(BadField("/to/channelId", "It narrows user, aadObjectId and all only."))
+        if isinstance(to.get("channelId"), list) and "all" in given:
+            errors.append(BadField("/to/channelId", "Give one channel; a list narrows user and aadObjectId only."))
+        errors += [
+            BadField(f"/to/{name}", "It goes with user and aadObjectId only.")
+            for name in ("every", "conversationType")
+            if to.get(name) and given and not {"user", "aadObjectId"} & set(given)
+        ]
     activity = raw.get("activity")
     if activity is not None:
         errors += [

@@ -1,0 +1,179 @@
+"""Whom a notification reaches: what is for a person goes to that person in private."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.people import Json, Person, Sender
+
+CHANNEL = "19:general@thread.tacv2"
+
+
+def in_shared(person: Person, conversation: str, **account: Any) -> Person:
+    """The person in a conversation that others read."""
+    there = person.elsewhere(conversation)
+    there.extra = {**person.extra, "conversation": {"id": conversation, "tenantId": "tenant-1", **account}}
+    return there
+
+
+def on(person: Person, channel_id: str, conversation: str = "a:there") -> Person:
+    """Whoever has the same ids on another channel."""
+    return Person(person.http, person.bot_url, person.channel, person.name, conversation, channelId=channel_id)
+
+
+async def reaches(sender: Sender, to: Json) -> list[str]:
+    """The conversations that an audience is, by their deliveries."""
+    nid = await sender.notifies(to, "news", mode="queue")
+    _, body = await sender.gets(f"/api/notifications/{nid}")
+    assert body["recipients"] == len(body["deliveries"])
+    return sorted(delivery["conversation"] for delivery in body["deliveries"])
+
+
+@pytest.fixture(params=["user", "aadObjectId"])
+def to_ann(request: pytest.FixtureRequest) -> Json:
+    return {"user": "29:ann"} if request.param == "user" else {"aadObjectId": "aad-ann"}
+
+
+class TestAPerson:
+    async def test_is_told_in_the_personal_conversation_used_last(
+        self, ann: Person, sender: Sender, to_ann: Json
+    ) -> None:
+        other = ann.elsewhere("a:ann:2")
+        await ann.says("hello")
+        await other.says("hello")
+        assert await reaches(sender, to_ann) == [other.key]
+        await ann.says("me again")
+        assert await reaches(sender, to_ann) == [ann.key]
+
+    async def test_is_told_in_all_of_them_if_asked_for(self, ann: Person, sender: Sender, to_ann: Json) -> None:
+        other = ann.elsewhere("a:ann:2")
+        shared = in_shared(ann, "19:chat@thread.v2", conversationType="groupChat")
+        for person in (ann, other, shared):
+            await person.says("hello")
+        assert await reaches(sender, {**to_ann, "every": True}) == [ann.key, other.key]
+
+    @pytest.mark.parametrize(
+        "account",
+        [
+            {"id": "19:chat@thread.v2", "conversationType": "groupChat"},
+            {"id": f"{CHANNEL};messageid=1", "conversationType": "channel"},
+            {"id": "C024BE91L", "isGroup": True},
+            {"id": "19:chat@thread.v2"},
+            {"id": "19:general@thread.skype"},
+            {"id": f"{CHANNEL};messageid=1"},
+            {"id": "somewhere", "conversationType": "room"},
+        ],
+        ids=lambda account: " ".join(map(str, account.values())),
+    )
+    async def test_is_never_told_where_others_read(
+        self, ann: Person, sender: Sender, to_ann: Json, account: Json
+    ) -> None:
+        """However a channel says so, or does not."""
+        shared = in_shared(ann, account["id"], **account)
+        await shared.says("hello")
+        status, problem = await sender.posts({"to": to_ann, "text": "news"})
+        assert (status, problem["type"]) == (404, "urn:aside:problem:unknown-user")
+        assert "conversationType" in problem["errors"][0]["detail"]
+        await ann.says("hello")
+        await shared.says("me again")
+        assert await reaches(sender, to_ann) == [ann.key]
+
+    async def test_is_told_in_private_on_a_channel_that_says_nothing_of_it(self, ann: Person, sender: Sender) -> None:
+        there = on(ann, "webchat")
+        await there.posts(there.activity(text="hello", conversation={"id": there.conversation}))
+        assert await reaches(sender, {"user": "29:ann"}) == [there.key]
+
+    async def test_is_not_told_where_another_has_spoken_since(
+        self, ann: Person, bob: Person, sender: Sender
+    ) -> None:
+        """A conversation that says it is personal, and is passed on, is its present user's."""
+        first = ann.elsewhere("a:passed-on")
+        await ann.says("hello")
+        await first.says("hello")
+        await bob.elsewhere("a:passed-on").says("hello, I am Bob")
+        assert await reaches(sender, {"user": "29:ann"}) == [ann.key]
+        assert await reaches(sender, {"user": "29:bob"}) == [first.key]
+
+
+class TestAnIdOnSeveralChannels:
+    async def test_is_not_taken_for_one_person(self, ann: Person, sender: Sender) -> None:
+        """The channels are named, and nothing is recorded."""
+        await ann.says("hello")
+        await on(ann, "slack").says("hello")
+        status, problem = await sender.posts({"to": {"user": "29:ann", "every": True}, "text": "news"})
+        assert status == 422
+        (error,) = problem["errors"]
+        assert error["pointer"] == "/to/user"
+        assert "msteams, slack" in error["detail"]
+        assert "channelId" in error["detail"]
+        assert (await sender.gets("/api/notifications"))[1]["notifications"] == []
+
+    async def test_is_whom_the_channels_say(self, ann: Person, sender: Sender) -> None:
+        """One channel or a list; the latest conversation on each."""
+        slack, sms = on(ann, "slack"), on(ann, "sms")
+        for person in (ann, ann.elsewhere("a:ann:2"), slack, sms):
+            await person.says("hello")
+        to = {"user": "29:ann"}
+        assert await reaches(sender, {**to, "channelId": "slack"}) == [slack.key]
+        assert await reaches(sender, {**to, "channelId": ["sms"]}) == [sms.key]
+        assert await reaches(sender, {**to, "channelId": ["msteams", "slack"]}) == ["msteams/a:ann:2", slack.key]
+        status, problem = await sender.posts({"to": {**to, "channelId": ["webchat", "x"]}, "text": "news"})
+        assert (status, problem["type"]) == (404, "urn:aside:problem:unknown-user")
+
+    async def test_need_not_be_a_person_of_each_in_private(self, ann: Person, sender: Sender) -> None:
+        """Somebody who has this id in a group of another channel may still be somebody else."""
+        await ann.says("hello")
+        await in_shared(on(ann, "slack"), "C024BE91L", isGroup=True).says("hello")
+        status, _ = await sender.posts({"to": {"user": "29:ann"}, "text": "news"})
+        assert status == 422
+
+
+class TestWhatOthersMayRead:
+    async def test_goes_where_the_person_was_heard(self, ann: Person, sender: Sender, to_ann: Json) -> None:
+        """Each group chat, and of a channel one thread: that which was used last."""
+        chats = [in_shared(ann, f"19:{name}@thread.v2", conversationType="groupChat") for name in ("x", "y")]
+        threads = [in_shared(ann, f"{CHANNEL};messageid={number}", conversationType="channel") for number in (1, 2)]
+        for person in (ann, *chats, threads[1], threads[0]):
+            await person.says("hello")
+        everywhere = {**to_ann, "conversationType": ["personal", "groupChat", "channel"]}
+        assert await reaches(sender, everywhere) == sorted(each.key for each in (ann, *chats, threads[0]))
+        assert await reaches(sender, {**to_ann, "conversationType": ["channel"]}) == [threads[0].key]
+
+    async def test_is_addressed_to_the_person_meant(
+        self, ann: Person, bob: Person, sender: Sender, to_ann: Json
+    ) -> None:
+        """Not to whoever spoke last."""
+        chat = "19:x@thread.v2"
+        annie, bobby = (in_shared(person, chat, conversationType="groupChat") for person in (ann, bob))
+        await annie.says("hello")
+        await ann.says("hello")
+        await bobby.says("hello")
+        to = {**to_ann, "conversationType": ["groupChat"]}
+        await sender.becomes(await sender.notifies(to, "news", mode="interject"), "delivered")
+        sent = ann.channel.messages(chat)[-1]
+        assert sent["text"] == "news"
+        assert sent["recipient"]["id"] == "29:ann"
+        await sender.becomes(await sender.notifies(bobby, "to all", mode="interject"), "delivered")
+        assert ann.channel.messages(chat)[-1]["recipient"]["id"] == "29:bob"
+
+
+@pytest.mark.parametrize(
+    ("to", "pointer"),
+    [
+        ({"user": "u", "channelId": []}, "/to/channelId"),
+        ({"user": "u", "channelId": ["no/channel"]}, "/to/channelId"),
+        ({"user": "u", "channelId": 7}, "/to/channelId"),
+        ({"user": "u", "conversationType": ["room"]}, "/to/conversationType/0"),
+        ({"user": "u", "conversationType": []}, "/to/conversationType"),
+        ({"user": "u", "every": "yes"}, "/to/every"),
+        ({"all": True, "every": True}, "/to/every"),
+        ({"conversation": "x/y", "conversationType": ["personal"]}, "/to/conversationType"),
+        ({"all": True, "channelId": ["msteams", "slack"]}, "/to/channelId"),
+    ],
+)
+async def test_what_narrows_and_widens_is_checked(sender: Sender, to: Json, pointer: str) -> None:
+    status, problem = await sender.posts({"to": to, "text": "news"})
+    assert status == 422
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
