@@ -398,7 +398,9 @@ class Service:
         )
         if settings.dev_channel:
             self._pages = add_routes(
-                self._web.app, self.transcripts, self._receive, tokens=DirectLineTokens(self.store, clock=self.clock)
+                *(self._web.app, self.transcripts, self._receive),
+                keep=self._keep,
+                tokens=DirectLineTokens(self.store, clock=self.clock),
             )
         self._server = Server(self._web.app)
         self._stack.push_async_callback(self._stop_serving)
@@ -411,6 +413,9 @@ class Service:
     async def _receive(self, body: Json) -> None:
         """The turn of an activity from the local channel."""
         await self.pipeline.user_turn(ClaimsIdentity({}, True), activity_from_json(body))
+
+    async def _keep(self, body: Json) -> None:
+        await self.pipeline.keep(activity_from_json(body), waited=0.0)
 
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog:

@@ -14,7 +14,7 @@ from aiohttp import web
 from devchannel import inbound
 from devchannel.page import PAGE_HEADERS
 from devchannel.tokens import TokenRefused
-from domain.errors import StoreUnavailable
+from domain.errors import ConversationFull, StoreUnavailable
 from domain.loopback import why_strange
 from state.transcripts import BadWatermark, ConversationNotFound
 
@@ -58,7 +58,7 @@ def answering(handler: Handler, *, linked: bool = False) -> Handler:
             return _error(400, "BadArgument", error)
         except (inbound.TooLarge, web.HTTPRequestEntityTooLarge) as error:
             return _error(413, "MessageSizeTooBig", error)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConversationFull) as error:
             return _error(503, "ServiceError", error)
 
     return answer

@@ -37,7 +37,9 @@ from state.transcripts import ActivityJson, ConversationNotFound, Transcripts, p
 log = logging.getLogger("aside.devchannel")
 
 Receive = Callable[[ActivityJson], Awaitable[None]]
-"""Hands an activity to the bot; returns when its turn is over and raises if the turn failed."""
+"""Hands an activity to the bot; returns when its turn is over and raises if it could not be run."""
+Keep = Callable[[ActivityJson], Awaitable[None]]
+"""Promises the turn of an activity: whatever becomes of this process, it is run."""
 
 BASE = "/v3/directline"
 ANSWER_WITHIN = 10.0
@@ -51,13 +53,16 @@ def add_routes(
     transcripts: Transcripts,
     receive: Receive,
     *,
+    keep: Keep,
     tokens: Tokens,
     clock: Clock = system_clock,
     answer_within: float = ANSWER_WITHIN,
     keep_alive: float = KEEP_ALIVE,
 ) -> DirectLine:
     """Add the channel under ``/v3/directline`` and the chat page at ``/``. Close what is returned at shutdown."""
-    channel = DirectLine(transcripts, receive, tokens, clock=clock, answer_within=answer_within, keep_alive=keep_alive)
+    channel = DirectLine(
+        *(transcripts, receive, keep, tokens), clock=clock, answer_within=answer_within, keep_alive=keep_alive
+    )
     one = BASE + "/conversations/{conversation}"
     for method, path, handler in (
         ("POST", BASE + "/tokens/generate", channel.generate_token),
@@ -83,6 +88,7 @@ class DirectLine:
         self,
         transcripts: Transcripts,
         receive: Receive,
+        keep: Keep,
         tokens: Tokens,
         *,
         clock: Clock,
@@ -91,11 +97,12 @@ class DirectLine:
     ) -> None:
         self._transcripts = transcripts
         self._receive = receive
+        self._keep = keep
         self._tokens = tokens
         self._clock = clock
         self._answer_within = answer_within
         self._keep_alive = keep_alive
-        self._turns: set[asyncio.Task[bool]] = set()
+        self._turns: set[asyncio.Task[None]] = set()
         self._streams: set[web.WebSocketResponse] = set()
 
     async def close(self, *, drain: float = 0.0) -> None:
@@ -219,26 +226,25 @@ class DirectLine:
     async def _say(self, grant: Grant, activity: ActivityJson) -> web.Response:
         complete = inbound.complete(activity, grant.conversation_id, grant.user_id, self._clock)
         complete["id"] = await self._transcripts.append(grant.conversation_id, complete)
-        if not await self._hand_over(complete):
-            raise Refused(502, "BotError", "The bot did not answer: its turn failed.")
+        await self._hand_over(complete)
         return json_answer({"id": complete["id"]})
 
-    async def _hand_over(self, activity: ActivityJson) -> bool:
-        """Whether the bot's turn went well, or is still under way after ``answer_within``."""
+    async def _hand_over(self, activity: ActivityJson) -> None:
+        """Answers once the activity is the bot's for certain; and, if it takes no more than ``answer_within``, once its
+        turn is over."""
+        await self._keep(activity)
         turn = asyncio.create_task(self._turn(activity), name="devchannel-turn")
         self._turns.add(turn)
         turn.add_done_callback(self._turns.discard)
         await asyncio.wait([turn], timeout=self._answer_within)
-        return not turn.done() or (not turn.cancelled() and turn.result())
 
-    async def _turn(self, activity: ActivityJson) -> bool:
+    async def _turn(self, activity: ActivityJson) -> None:
         try:
             await self._receive(activity)
         except Exception:
             ids = {"conversation": activity["conversation"]["id"], "activity": activity["id"]}
-            log.exception("turn failed", extra={"action": "devchannel_turn_failed", **ids})
-            return False
-        return True
+            text = "a turn could not be run, and is run later"
+            log.exception(text, extra={"action": "devchannel_turn_failed", **ids})
 
     async def _grant(self, request: web.Request, token: str | None = None) -> Grant:
         token = token or bearer(request)

@@ -19,6 +19,7 @@ from devchannel.local import SERVICE_URL, LocalChannel
 from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import TOKEN_SECONDS, Tokens
+from domain.errors import ConversationFull
 from domain.loopback import why_strange
 from state import keys
 from state.store import Store
@@ -33,8 +34,15 @@ class Bot:
     """Stands in for the bot: remembers what it received and does what the test says."""
 
     channel: LocalChannel
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    full: bool = False
     received: list[dict[str, Any]] = field(default_factory=list)
     on_activity: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+
+    async def keep(self, activity: dict[str, Any]) -> None:
+        if self.full:
+            raise ConversationFull("Too much that was said here waits for its turn.")
+        self.kept.append(activity)
 
     async def receive(self, activity: dict[str, Any]) -> None:
         self.received.append(activity)
@@ -118,7 +126,7 @@ async def serve(store: Store, transcripts: Transcripts, bot: Bot, clock: Clock) 
     async def serve(**settings: Any) -> TestClient[Any, Any]:
         app = web.Application()
         tokens = Tokens(store, clock=clock)
-        channel = add_routes(app, transcripts, bot.receive, tokens=tokens, clock=clock, **settings)
+        channel = add_routes(app, transcripts, bot.receive, keep=bot.keep, tokens=tokens, clock=clock, **settings)
         client: TestClient[Any, Any] = TestClient(TestServer(app))
         await client.start_server()
         started.append((client, channel))
@@ -277,17 +285,36 @@ async def test_a_post_does_not_wait_for_ever_and_the_turn_goes_on(serve: Serve, 
     await asyncio.wait_for(finished.wait(), DEADLINE)
 
 
-async def test_a_failed_turn_is_a_bad_gateway(chat: Chat, bot: Bot) -> None:
-    """A bot that fails is reported as Direct Line does it, without the exception's text; the echo stays."""
+async def test_what_is_accepted_is_kept_first(chat: Chat, bot: Bot) -> None:
+    """Before the bot has it: should the process die, another runs its turn. The beginning of a conversation too."""
+    kept_before: list[int] = []
+
+    async def look(activity: dict[str, Any]) -> None:
+        kept_before.append(len(bot.kept))
+
+    bot.on_activity = look
+    answer = await chat.post(text="hi")
+    assert [activity["type"] for activity in bot.kept] == ["conversationUpdate", "message"]
+    assert (await answer.json())["id"] == bot.kept[-1]["id"]
+    assert kept_before == [2]
+
+
+async def test_what_cannot_be_kept_is_not_accepted(chat: Chat, bot: Bot) -> None:
+    """Too much waits already: the client may try again."""
+    bot.full = True
+    assert (await chat.post(text="hi")).status == 503
+    assert [activity["type"] for activity in bot.received] == ["conversationUpdate"]
+
+
+async def test_a_turn_that_could_not_be_run_was_accepted(chat: Chat, bot: Bot) -> None:
+    """It is run later: a client that sent it again would be answered twice."""
 
     async def fail(activity: dict[str, Any]) -> None:
         raise RuntimeError("secret detail")
 
     bot.on_activity = fail
     answer = await chat.post(text="hi")
-    error = (await answer.json())["error"]
-    assert (answer.status, error["code"]) == (502, "BotError")
-    assert "secret detail" not in error["message"]
+    assert (answer.status, list(await answer.json())) == (200, ["id"])
     assert texts(await chat.activities()) == ["hi"]
 
 
@@ -395,7 +422,7 @@ async def test_a_conversation_that_is_gone_is_not_found(chat: Chat, store: Store
 async def test_closing_ends_the_streams_and_the_turns(store: Store, transcripts: Transcripts, bot: Bot) -> None:
     """At shutdown clients are told to go away, so that they reconnect to whoever serves next."""
     app = web.Application()
-    channel = add_routes(app, transcripts, bot.receive, tokens=Tokens(store), answer_within=0.01)
+    channel = add_routes(app, transcripts, bot.receive, keep=bot.keep, tokens=Tokens(store), answer_within=0.01)
     async with TestClient(TestServer(app)) as client:
         chat = await start(client)
         cancelled = asyncio.Event()

@@ -299,6 +299,27 @@ async def test_a_turn_that_was_answered_202_is_run_by_another_process(world: Wor
     assert await ann.says("hello") == ["thought", "You sent: hello"]
 
 
+async def test_what_the_local_channel_has_accepted_is_run_by_another_process(world: World, tmp_path: Path) -> None:
+    """A client that was answered 200 with an id, while the turn went on, need not say it again."""
+    doomed = await world.starts(THINKS_UNTIL=str(tmp_path / "never"), ANSWER_WITHIN="0.1")
+    async with world.http.post(f"{doomed.url}/v3/directline/conversations", json={}) as response:
+        chat = await response.json()
+    path = f"/v3/directline/conversations/{chat['conversationId']}/activities"
+    token = {"Authorization": f"Bearer {chat['token']}"}
+    said = {"type": "message", "from": {"id": "dl_ann"}, "text": "think"}
+    async with world.http.post(f"{doomed.url}{path}", json=said, headers=token) as response:
+        assert (response.status, list(await response.json())) == (200, ["id"])
+    await doomed.kill()
+    other = await world.starts()
+
+    async def thought() -> bool:
+        async with world.http.get(f"{other.url}{path}", headers=token) as response:
+            activities = (await response.json())["activities"]
+        return [activity["text"] for activity in activities if "text" in activity][-2:] == ["think", "thought"]
+
+    await until(thought, within=SOON, what="what was accepted is answered")
+
+
 async def test_what_kills_every_process_that_runs_it_is_given_up(world: World, tmp_path: Path) -> None:
     """After three. The user is told, the operator finds it, and the conversation goes on."""
     gates = [tmp_path / f"gate {number}" for number in range(RUNS)]

@@ -2,7 +2,7 @@
 
 Each line that it reads is an order in JSON: ``role``, ``environment`` and ``log``; it answers with the process id.
 Leases are short in its children, so that others take over soon, unless ``LEASES`` says ``as shipped``. In a child's
-environment ``ANSWER_WITHIN`` is the time after which a turn is answered with 202, and ``FANOUT_PAGE`` how many
+environment ``ANSWER_WITHIN`` is the time after which a turn is answered though it goes on, and ``FANOUT_PAGE`` how many
 recipients a fan-out serves at a time.
 """
 
@@ -24,6 +24,7 @@ if SHORT:
 
 import app  # noqa: E402 - so that it finds the shorter lease
 import delivery.fanout  # noqa: E402
+import devchannel.routes  # noqa: E402
 import web.messages  # noqa: E402
 
 if SHORT:
@@ -58,9 +59,10 @@ def become(order: dict[str, Any]) -> NoReturn:
         os.dup2(log, 2)
         os.environ.update(order["environment"])
         if within := os.environ.get("ANSWER_WITHIN"):
-            defaults = web.messages.Messages.__init__.__kwdefaults__
-            assert defaults is not None
-            defaults["answer_within"] = float(within)
+            for waiting in (web.messages.Messages.__init__, devchannel.routes.add_routes):
+                defaults = waiting.__kwdefaults__
+                assert defaults is not None
+                defaults["answer_within"] = float(within)
         if page := os.environ.get("FANOUT_PAGE"):
             vars(delivery.fanout)["PAGE"] = int(page)
         status = app.main([order["role"]])
