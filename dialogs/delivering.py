@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,13 +13,12 @@ from botbuilder.core import TurnContext
 from botbuilder.schema import ActivityTypes, DeliveryModes
 
 from dialogs.host import DialogHost, Stack
-from dialogs.presentation import OPEN_FIELD, digest, in_digest_order, present
+from dialogs.inbox import ContentOf, Said, content_of_delivery, held, open_entry, remember
+from dialogs.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
 from dialogs.texts import say
-from domain.clock import from_ms, to_ms
 from domain.decision import Decision, after_reply, before_reply, decide
 from domain.delivery import Delivery, Failure, Status
 from domain.effect import Operation, Send
-from domain.ids import NotificationId
 from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
 from state.activities import activity_from_json, to_json
@@ -29,25 +28,11 @@ log = logging.getLogger("aside.delivering")
 
 DIGEST_FROM = 4
 """So many deliveries released at once are shown as one digest."""
-RECENT = 20
-"""Of how many deliveries a conversation remembers what they said: for the inbox, and to be opened from a digest."""
 INBOX = 200
 """Deliveries that a conversation keeps for its user at most."""
 SAY_TRIES = 3
 _SHOWN_IN = (Operation.SEND, Operation.UPDATE)
 """What a delivery may be shown in, the better first."""
-
-Said = tuple[Delivery, Content]
-ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What the inbox command shows."""
-
-    waiting: tuple[str, ...]
-    recent: tuple[tuple[datetime, str], ...]
-
 
 class Delivering:
     """``content_of`` answers what a notification says, None once its record is gone."""
@@ -79,11 +64,11 @@ class Delivering:
         """At the end of the user's turn: what was held is said if the user is free now."""
         turn = turn_of(context)
         phase = await self._phase(context, turn)
-        inbox = _inbox(turn)
-        held = [delivery for delivery in inbox if delivery.mode is not Mode.QUEUE]
-        if held:
+        inbox = held(turn)
+        holding = [delivery for delivery in inbox if delivery.mode is not Mode.QUEUE]
+        if holding:
             queued = [delivery for delivery in inbox if delivery.mode is Mode.QUEUE]
-            decisions = [(delivery, after_reply(delivery, phase, turn.at)) for delivery in held]
+            decisions = [(delivery, after_reply(delivery, phase, turn.at)) for delivery in holding]
             said = await self._carry(context, turn, decisions, keeping=queued)
             if said and phase is not Phase.FREE:
                 await self._ask_again(context, turn)
@@ -101,16 +86,12 @@ class Delivering:
 
     async def open(self, context: TurnContext) -> bool:
         """Show one delivery of a digest, if that is what the user's activity asks for."""
-        value = context.activity.value
-        wanted = value.get(OPEN_FIELD) if isinstance(value, dict) else None
+        wanted = _tapped(context).get(OPEN_FIELD)
         if not isinstance(wanted, str):
             return False
-        turn = turn_of(context)
-        entry = next((entry for entry in turn.state.own.get("recent", ()) if entry["id"] == wanted), None)
-        content = await self._remembered(entry) if entry else None
-        locale = context.activity.locale
-        await context.send_activity(present(content, locale) if content else say("digest_gone", locale))
-        await self._ask_again(context, turn)
+        if not await open_entry(context, self._content_of, wanted):
+            await context.send_activity(say("digest_gone", context.activity.locale))
+        await self._ask_again(context, turn_of(context))
         return True
 
     # ------------------------------------------------------------------ saying
@@ -129,7 +110,7 @@ class Delivering:
             if decision is Decision.EXPIRE:
                 turn.report(delivery, Status.EXPIRED)
             elif decision in (Decision.SAY, Decision.SAY_AND_ASK_AGAIN):
-                content = await _content(delivery, self._content_of)
+                content = await content_of_delivery(delivery, self._content_of)
                 if content is None:
                     turn.report(delivery, Status.EXPIRED)
                 else:
@@ -141,7 +122,8 @@ class Delivering:
         return bool(to_say)
 
     async def _show(self, context: TurnContext, turn: Turn, kept: list[Delivery], to_say: Sequence[Said]) -> None:
-        """Offer each to the active dialog, and say what it leaves: where it stands, or all of it as a digest."""
+        """Offer each to the active dialog, and say what it leaves: where it stands, or of many the user's own by
+        themselves and the others as a digest."""
         left: list[Said] = []
         listening = bool(to_say) and await self._host.active(context)
         for pair in to_say:
@@ -151,15 +133,15 @@ class Delivering:
                 await self._tried(context, turn, kept, [pair], partial(self._say, context, [pair]))
             else:
                 left.append(pair)
-        for shown in _digests(left) if len(left) >= DIGEST_FROM else [[pair] for pair in left]:
+        for shown in _gathered(left):
             await self._tried(context, turn, kept, shown, partial(self._say, context, shown))
 
     async def _offer(self, context: TurnContext, pair: Said) -> bool:
         return await self._host.offer(context, _offered(*pair))
 
     async def _say(self, context: TurnContext, shown: Sequence[Said]) -> bool:
-        locale = context.activity.locale
-        await context.send_activity(digest(shown, locale) if len(shown) > 1 else present(shown[0][1], locale))
+        one = len(shown) == 1
+        await context.send_activity(present(shown[0][1], context.activity.locale) if one else digest(context, shown))
         return True
 
     async def _tried(
@@ -192,13 +174,8 @@ class Delivering:
             for delivery in deliveries:
                 turn.report(delivery, Status.DELIVERED, reason=_why_not_sent(context))
         if done:
-            _remember(turn, in_digest_order(shown))
+            remember(turn, shown)
         return done
-
-    async def _remembered(self, entry: Json) -> Content | None:
-        if "content" in entry:
-            return Content.from_json(entry["content"])
-        return await self._content_of(NotificationId(entry["notification"]))
 
     async def _ask_again(self, context: TurnContext, turn: Turn) -> None:
         """Repeat the open question, so that it is again the last thing on the screen.
@@ -221,7 +198,7 @@ class Delivering:
     def _next_look(self, turn: Turn, stack: Stack) -> datetime | None:
         """The first moment at which something in the inbox may be said or expires."""
         moments: list[datetime] = []
-        for delivery in _inbox(turn):
+        for delivery in held(turn):
             moments.append(delivery.expires_at)
             if delivery.attempts:
                 moments.append(turn.at + timedelta(seconds=2**delivery.attempts))
@@ -233,28 +210,10 @@ class Delivering:
         return min(moments, default=None)
 
 
-async def kept(context: TurnContext, content_of: ContentOf) -> Kept:
-    """What waits in this conversation's inbox, and what was told lately."""
-    turn = turn_of(context)
-    contents = [await _content(delivery, content_of) for delivery in _inbox(turn)]
-    recent = [(from_ms(entry["at"]), entry["summary"]) for entry in turn.state.own.get("recent", ())]
-    return Kept(waiting=tuple(one.summary for one in contents if one is not None), recent=tuple(recent))
-
-
-async def _content(delivery: Delivery, content_of: ContentOf) -> Content | None:
-    if delivery.content is not None or delivery.notification is None:
-        return delivery.content
-    return await content_of(delivery.notification)
-
-
-def _inbox(turn: Turn) -> list[Delivery]:
-    return [Delivery.from_json(body) for body in turn.state.own.get("inbox", ())]
-
-
 def _take_in(turn: Turn) -> list[Delivery]:
     """The inbox with all mail taken in, without what was withdrawn meanwhile."""
     known = {body["id"] for body in turn.state.own.get("inbox", ())}
-    everything = _inbox(turn) + [delivery for delivery in turn.mail if delivery.id not in known]
+    everything = held(turn) + [delivery for delivery in turn.mail if delivery.id not in known]
     kept = []
     for delivery in everything:
         if delivery.id in turn.withdrawn:
@@ -289,6 +248,26 @@ def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None
     else:
         kept.append(failed)
         turn.report(failed, Status.HELD)
+
+
+def _tapped(context: TurnContext) -> Json:
+    """The value of a button, which some channels send as JSON text; empty where there is none."""
+    value = context.activity.value
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _gathered(left: Sequence[Said]) -> list[list[Said]]:
+    """What is said together: of many the user's own by themselves, as they came, then the others as a digest."""
+    own = [pair for pair in left if pair[0].own][:LINES]
+    others = [pair for pair in left if pair not in own]
+    if len(others) < DIGEST_FROM:
+        return [[pair] for pair in left]
+    return [[pair] for pair in own] + _digests(in_digest_order(others))
 
 
 def _digests(to_say: Sequence[Said]) -> list[list[Said]]:
@@ -330,18 +309,6 @@ def _offered(delivery: Delivery, content: Content) -> Json:
         "urgent": delivery.urgent,
         "content": content.to_json(),
     }
-
-
-def _remember(turn: Turn, shown: Sequence[Said]) -> None:
-    recent = list(turn.state.own.get("recent", ()))
-    for delivery, content in shown:
-        entry: Json = {"id": delivery.id, "at": to_ms(turn.at), "summary": content.summary}
-        if delivery.notification is not None:
-            entry["notification"] = delivery.notification
-        else:
-            entry["content"] = content.to_json()
-        recent.append(entry)
-    turn.state.own["recent"] = recent[-RECENT:]
 
 
 def _describe(turn: Turn, stack: Stack) -> None:

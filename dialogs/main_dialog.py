@@ -10,6 +10,7 @@ from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
+from dialogs.presentation import LINES, numbered_lines, with_buttons
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from dialogs.services import Services
@@ -28,6 +29,8 @@ _EXACTLY = {
     "compute": re.compile(rf"({'|'.join(_COMPUTE)})\s+\S+", re.IGNORECASE),
     "cancel job": re.compile(r"#? ?\d+"),
     "remind me": re.compile(r"in \d.*", re.IGNORECASE | re.DOTALL),
+    "inbox": re.compile(r"(\d{1,4})?"),
+    "open": re.compile(r"#? ?\d{1,9}"),
 }
 """What follows a command where an answer is expected: nothing that may be meant as one. Others stand alone there."""
 
@@ -49,6 +52,7 @@ class MainDialog(ComponentDialog):
             ("cancel job", self._cancel_job),
             ("remind me", self._remind),
             ("inbox", self._inbox),
+            ("open", self._open),
             ("cancel", self._nothing_to_cancel),
         )
 
@@ -72,8 +76,8 @@ class MainDialog(ComponentDialog):
     async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
         context = inner_dc.context
         text = _heard(context.activity) if context.activity.type == ActivityTypes.message else ""
-        found = self._command(text)
-        if found is None or not _EXACTLY.get(found[0], _NOTHING).fullmatch(found[2]):
+        found = self._command(text, exactly=True)
+        if found is None:
             return await inner_dc.continue_dialog()
         name, command, rest = found
         if name == "cancel":
@@ -83,11 +87,13 @@ class MainDialog(ComponentDialog):
         await inner_dc.reprompt_dialog()
         return ComponentDialog.end_of_turn
 
-    def _command(self, text: str) -> tuple[str, Command, str] | None:
-        """The command that a text begins with, and what follows it."""
+    def _command(self, text: str, exactly: bool = False) -> tuple[str, Command, str] | None:
+        """The command that a text begins with, and what follows it. ``exactly``: only if it can be nothing else."""
         for name, command in self._commands:
             if text.lower() == name or text.lower().startswith(name + " "):
-                return name, command, text[len(name) :].strip()
+                rest = text[len(name) :].strip()
+                exact = _EXACTLY.get(name, _NOTHING).fullmatch(rest)
+                return (name, command, rest) if exact or not (exactly or name == "open") else None
         return None
 
     # ------------------------------------------------------------------ commands
@@ -123,8 +129,8 @@ class MainDialog(ComponentDialog):
 
     async def _cancel_job(self, context: TurnContext, which: str) -> None:
         locale = context.activity.locale
-        number = which.lstrip("# ")
-        before = await self._services.jobs.find(context, int(number)) if number.isdecimal() else None
+        number = _number(which)
+        before = await self._services.jobs.find(context, number) if number is not None else None
         if before is None:
             await context.send_activity(say("job_not_found", locale, number=which or "?"))
             return
@@ -150,22 +156,38 @@ class MainDialog(ComponentDialog):
         wait = span(reminder.parts, locale)
         await context.send_activity(say("reminder_set", locale, wait=wait, text=reminder.what))
 
-    async def _inbox(self, context: TurnContext, _: str) -> None:
+    async def _inbox(self, context: TurnContext, which: str) -> None:
+        """A page of it, the first without a number."""
         locale = context.activity.locale
         kept = await self._services.inbox(context)
-        lines: list[str] = []
-        if kept.waiting:
-            lines += [say("inbox_waiting", locale), *(say("inbox_line", locale, summary=one) for one in kept.waiting)]
-        if kept.recent:
-            dated = [
-                say("inbox_line_dated", locale, when=f"{when:%Y-%m-%d %H:%M} UTC", summary=summary)
-                for when, summary in kept.recent
-            ]
-            lines += [say("inbox_recent", locale), *dated]
-        await context.send_activity("\n".join(lines) or say("inbox_empty", locale))
+        everything = [*kept.waiting, *kept.recent]
+        first = LINES * (max(_number(which) or 1, 1) - 1)
+        page = everything[first : first + LINES]
+        if not page:
+            await context.send_activity(say("inbox_empty" if not everything else "inbox_no_more", locale))
+            return
+        numbered = numbered_lines(context, page, first + 1)
+        waiting = max(0, len(kept.waiting) - first)
+        lines = [say("inbox_waiting", locale), *numbered[:waiting]] if waiting else []
+        lines += [say("inbox_recent", locale), *numbered[waiting:]] if numbered[waiting:] else []
+        if more := len(everything) - first - len(page):
+            lines.append(say("inbox_more", locale, count=more, page=first // LINES + 2))
+        self._services.listed(context, page, first + 1)
+        await context.send_activity(with_buttons("\n".join(lines), page, locale, first + 1))
+
+    async def _open(self, context: TurnContext, which: str) -> None:
+        number = _number(which)
+        if number is None or not await self._services.open(context, number):
+            await context.send_activity(say("open_not_found", context.activity.locale))
 
     async def _nothing_to_cancel(self, context: TurnContext, _: str) -> None:
         await context.send_activity(say("nothing_to_cancel", context.activity.locale))
+
+
+def _number(said: str) -> int | None:
+    """A number that a list may have, None for anything else."""
+    digits = said.lstrip("# ")
+    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else None
 
 
 def _heard(activity: Activity) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
+from botbuilder.core import TurnContext
 from botbuilder.schema import Activity, ActivityTypes
 
 from dialogs.texts import say
+from dialogs.times import when
 from domain.delivery import Delivery
 from domain.notification import Content, Json
 from state.activities import activity_from_json
@@ -14,6 +18,9 @@ from state.activities import activity_from_json
 HERO_CARD = "application/vnd.microsoft.card.hero"
 OPEN_FIELD = "asideOpen"
 """In the value of a digest's button: the id of the delivery to be shown."""
+OPEN_COMMAND = "open {number}"
+LINES = 20
+"""Of a digest, or a page of the inbox."""
 
 
 def present(content: Content, locale: str | None) -> Activity:
@@ -26,24 +33,69 @@ def present(content: Content, locale: str | None) -> Activity:
     return activity_from_json(body)
 
 
-def digest(shown: Sequence[tuple[Delivery, Content]], locale: str | None) -> Activity:
-    """One message for several notifications, newest urgent first, each with a way to open it."""
-    ordered = in_digest_order(shown)
-    lines = [say("digest", locale, count=len(ordered))]
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A line of a digest or of the inbox. ``at``: when it was accepted; once it was told, when that was."""
+
+    id: str
+    at: datetime
+    summary: str
+    source: str | None = None
+    urgent: bool = False
+
+
+def entry_of(delivery: Delivery, content: Content) -> Entry:
+    """The line for a delivery that was not told yet."""
+    return Entry(
+        id=delivery.id,
+        at=delivery.created_at,
+        summary=content.summary,
+        source=content.source,
+        urgent=delivery.urgent,
+    )
+
+
+def digest(context: TurnContext, shown: Sequence[tuple[Delivery, Content]]) -> Activity:
+    """One message for several notifications, in their order, each of the first with a way to open it."""
+    locale = context.activity.locale
+    listed = [entry_of(delivery, content) for delivery, content in shown[:LINES]]
+    lines = [say("digest", locale, count=len(shown)), *numbered_lines(context, listed)]
+    if len(shown) > LINES:
+        lines.append(say("digest_more", locale, count=len(shown) - LINES))
+    return with_buttons("\n".join(lines), listed, locale)
+
+
+def in_digest_order(shown: Iterable[tuple[Delivery, Content]]) -> list[tuple[Delivery, Content]]:
+    """Urgent ones first, then in the order in which they were accepted."""
+    return sorted(shown, key=lambda pair: (not pair[0].urgent, pair[0].created_at))
+
+
+def numbered_lines(context: TurnContext, entries: Sequence[Entry], first: int = 1) -> list[str]:
+    """A line for each, with its time and source."""
+    locale = context.activity.locale
+    return [
+        say(
+            "entry",
+            locale,
+            number=number,
+            urgent=say("digest_urgent", locale) if entry.urgent else "",
+            summary=entry.summary,
+            details=", ".join(filter(None, [entry.source, when(context, entry.at)])),
+        )
+        for number, entry in enumerate(entries, first)
+    ]
+
+
+def with_buttons(text: str, entries: Sequence[Entry], locale: str | None, first: int = 1) -> Activity:
+    """A message with a button for each entry, which opens it; where a channel drops a button's value, its text does."""
     buttons = []
-    for number, (delivery, content) in enumerate(ordered, 1):
-        urgent = say("digest_urgent", locale) if delivery.urgent else ""
-        lines.append(f"{number}. {urgent}{content.summary}")
+    for number, entry in enumerate(entries, first):
         title = say("digest_open", locale, number=number)
-        value = {OPEN_FIELD: delivery.id}
-        buttons.append({"type": "messageBack", "title": title, "text": title, "displayText": title, "value": value})
+        value = {OPEN_FIELD: entry.id}
+        said = OPEN_COMMAND.format(number=number)
+        buttons.append({"type": "messageBack", "title": title, "text": said, "displayText": title, "value": value})
     card = {"contentType": HERO_CARD, "content": {"buttons": buttons}}
-    return activity_from_json({"type": ActivityTypes.message.value, "text": "\n".join(lines), "attachments": [card]})
-
-
-def in_digest_order(shown: Sequence[tuple[Delivery, Content]]) -> list[tuple[Delivery, Content]]:
-    newest_first = sorted(shown, key=lambda pair: pair[0].created_at, reverse=True)
-    return sorted(newest_first, key=lambda pair: not pair[0].urgent)
+    return activity_from_json({"type": ActivityTypes.message.value, "text": text, "attachments": [card]})
 
 
 def _card(content: Content, locale: str | None) -> Json:

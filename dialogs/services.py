@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import orjson
 from botbuilder.core import TurnContext
 
-from dialogs.delivering import ContentOf, Kept, kept
+from dialogs.inbox import ContentOf, Kept, kept, number, numbered, open_entry
+from dialogs.presentation import Entry
 from domain.effect import Cancel, Notify, Submit
 from domain.ids import ConversationKey, JobId, NotificationId, derived_id
 from domain.job import Job, JobRequest, JobStatus
@@ -129,6 +130,7 @@ class Services:
             expires_at=turn.at + wait + RETENTION,
             mode=Mode.RESUME,
             category="reminder",
+            own=True,
         )
         turn.effects.append(Notify(notification=notification))
         return notification.id
@@ -136,6 +138,16 @@ class Services:
     async def inbox(self, context: TurnContext) -> Kept:
         """What waits for the user here, and what was told lately."""
         return await kept(context, self._content_of)
+
+    def listed(self, context: TurnContext, entries: Sequence[Entry], first: int = 1) -> None:
+        """Say that the user is shown these under the numbers from ``first`` on, for :meth:`open`."""
+        number(turn_of(context), [entry.id for entry in entries], first)
+
+    async def open(self, context: TurnContext, wanted: int) -> bool:
+        """Show what has this number in the list that the user was shown last (a digest, or the inbox). What waited has
+        been delivered then. False if there is none, or it is no longer kept."""
+        found = numbered(turn_of(context), wanted)
+        return found is not None and await open_entry(context, self._content_of, found)
 
 
 def _derived(prefix: str, turn: Turn, number: int) -> str:

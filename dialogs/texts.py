@@ -19,7 +19,7 @@ ENGLISH: Mapping[str, str] = {
         "- `jobs`: what I am working on for you; `cancel job 2`: stop one\n"
         "- `remind me in 10 seconds to stretch`\n"
         "- `report`: a short form, so that there is something to be busy with; `cancel` leaves it\n"
-        "- `inbox`: what is waiting for you, and what I told you lately\n"
+        "- `inbox`: what is waiting for you, and what I told you lately; `open 2`: show one of it\n"
         "All of it works in the middle of the form too; then I ask again."
     ),
     "job_started": (
@@ -69,9 +69,15 @@ ENGLISH: Mapping[str, str] = {
     "inbox_empty": "Nothing is waiting for you, and there is nothing I told you lately.",
     "inbox_waiting": "Waiting for you:",
     "inbox_recent": "What I told you lately:",
-    "inbox_line": "- {summary}",
-    "inbox_line_dated": "- {when}: {summary}",
+    "inbox_more": "… and {count} more: `inbox {page}`",
+    "inbox_no_more": "There is no more in it.",
+    "open_not_found": "I have nothing under that number. `inbox` lists what I can open.",
+    "entry": "{number}. {urgent}{summary} ({details})",
+    "when": "{time}, {ago}",
+    "ago": "{span} ago",
+    "just_now": "just now",
     "digest": "{count} things arrived for you:",
+    "digest_more": "… and {count} more: `inbox`",
     "digest_urgent": "(urgent) ",
     "digest_open": "Open {number}",
     "digest_gone": "I no longer have that one.",

@@ -84,6 +84,12 @@ class Delivery:
     attempts: int = 0
     meant: Json | None = None
     """Of the notification: by channel the account of the one person it is for, where others read it too."""
+    reminder: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Whether its recipient has asked for it: the answer of a job, or a reminder."""
+        return self.job is not None or self.reminder
 
     def to_json(self) -> Json:
         body: Json = {
@@ -111,6 +117,8 @@ class Delivery:
             body["attempts"] = self.attempts
         if self.meant:
             body["meant"] = self.meant
+        if self.reminder:
+            body["reminder"] = True
         return body
 
     @classmethod
@@ -130,6 +138,7 @@ class Delivery:
             content=Content.from_json(body["content"]) if "content" in body else None,
             attempts=body.get("attempts", 0),
             meant=body.get("meant"),
+            reminder=body.get("reminder", False),
         )
 
     def failed_once_more(self) -> Delivery:
@@ -150,6 +159,7 @@ def deliver_to(notification: Notification, index: int, now: datetime) -> Deliver
         notification=notification.id,
         index=index,
         meant=notification.meant or None,
+        reminder=notification.own,
     )
 
 

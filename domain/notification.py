@@ -91,6 +91,8 @@ class Notification:
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     meant: Json = field(default_factory=dict)
     """By channel the account (schema JSON) of the one person it is for, where others read it too."""
+    own: bool = False
+    """Whether its recipient has asked for it: a reminder."""
 
     def to_json(self) -> Json:
         return {
@@ -105,6 +107,7 @@ class Notification:
             "holdFor": self.hold_for,
             "guarantee": self.guarantee.value,
             **({"meant": self.meant} if self.meant else {}),
+            **({"own": True} if self.own else {}),
         }
 
     @classmethod
@@ -121,4 +124,5 @@ class Notification:
             hold_for=body.get("holdFor"),
             guarantee=Guarantee(body["guarantee"]),
             meant=body.get("meant", {}),
+            own=body.get("own", False),
         )

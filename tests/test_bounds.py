@@ -26,6 +26,7 @@ from botframework.connector.auth import ClaimsIdentity
 from app import Service
 from bots import lines, pipeline
 from bots.channel import HttpChannel
+from dialogs import inbox
 from domain.delivery import Status
 from domain.effect import Operation, Send
 from domain.errors import ConversationFull, TooManySends
@@ -482,6 +483,7 @@ async def life(start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch) -
             *((keys, name) for name in ("ACTIVITY_IDS_KEPT", "MAIL_IDS_KEPT", "SENT_IDS_KEPT", "JOBS_KEPT")),
             (keys, "RECENT_JOBS"),
             (notifications, "CACHED_CONTENTS"),
+            (inbox, "RECENT"),
         ):
             monkeypatch.setattr(module, name, 20)
     return Life(await start_service(**COUNTING, RATE_PER_CONVERSATION="100000/1s", RATE_GLOBAL="100000/1s"))

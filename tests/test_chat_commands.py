@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from tests.people import Person, Sender
@@ -169,7 +173,7 @@ class TestTheInbox:
         (text,) = await ann.says("inbox")
         title, line = text.splitlines()
         assert title == "What I told you lately:"
-        assert line.endswith("build 7 is red")
+        assert line.startswith("1. build 7 is red (")
 
     async def test_shows_what_waits_in_the_conversation_of_somebody_who_asks(self, ann: Person, sender: Sender) -> None:
         """What was queued is shown before the reply, as on any turn; then it is among what was told."""
@@ -177,4 +181,72 @@ class TestTheInbox:
         await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
         menu, inbox = await ann.says("inbox")
         assert menu == "the menu"
-        assert inbox.splitlines()[-1].endswith("the menu")
+        assert inbox.splitlines()[-1].startswith("1. the menu (")
+
+    @pytest.mark.parametrize(
+        ("zone", "shown"),
+        [
+            ("Asia/Tokyo", lambda now: f"{now.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}, just now"),
+            ("Mars/Olympus", lambda now: f"{now:%H:%M} UTC, just now"),
+            ("../../etc/passwd", lambda now: f"{now:%H:%M} UTC, just now"),
+            ("Europe", lambda now: f"{now:%H:%M} UTC, just now"),
+        ],
+    )
+    async def test_tells_times_in_the_zone_of_the_user(
+        self, ann: Person, sender: Sender, zone: str, shown: Callable[[datetime], str]
+    ) -> None:
+        ann.extra["localTimezone"] = zone
+        await ann.says("hello")
+        before = datetime.now(UTC)
+        await sender.becomes(await sender.notifies(ann, "build 7", mode="interject", source="ci"), "delivered")
+        ann.news()
+        (text,) = await ann.says("inbox")
+        assert text.splitlines()[-1] in {
+            f"1. build 7 (ci, {shown(moment)})" for moment in (before, datetime.now(UTC))
+        }
+
+    async def test_opens_what_waits_and_it_is_delivered(self, ann: Person, sender: Sender) -> None:
+        """In the middle of a form, which then asks again; nothing of it is left for the end of the form."""
+        await ann.says("report")
+        waits = await sender.notifies(ann, "build 7 is red", title="CI", mode="resume")
+        await sender.becomes(waits, "held")
+        inbox, _ = await ann.says("inbox")
+        assert inbox.startswith("Waiting for you:\n1. CI (")
+        shown, question = await ann.says("open 1")
+        assert shown == "CI\nbuild 7 is red"
+        assert question.startswith("How severe is it?")
+        delivery = await sender.becomes(waits, "delivered")
+        assert delivery["activityId"] == ann.channel.shown[ann.conversation][-2].id
+        assert (await ann.says("open #1"))[0] == "CI\nbuild 7 is red"
+        assert await ann.says("cancel") == ["All right, I dropped the form."]
+        assert (await sender.conversation(ann))["inbox"] == 0
+
+    async def test_opens_what_its_buttons_stand_for(self, ann: Person, sender: Sender) -> None:
+        await ann.says("report")
+        for number in (1, 2):
+            await sender.becomes(await sender.notifies(ann, f"news {number}", mode="resume"), "held")
+        await ann.says("inbox")
+        card = ann.channel.messages(ann.conversation)[-2]["attachments"][0]["content"]
+        assert [button["title"] for button in card["buttons"]] == ["Open 1", "Open 2"]
+        shown, question = await ann.says(card["buttons"][1]["text"], value=card["buttons"][1]["value"])
+        assert shown == "news 2"
+        assert question.startswith("How severe is it?")
+
+    async def test_keeps_its_numbers_until_another_list_is_shown(self, ann: Person, sender: Sender) -> None:
+        """What arrives meanwhile changes nothing of what the user sees on the screen."""
+        await ann.says("hello")
+        for text in ("old", "new"):
+            await sender.becomes(await sender.notifies(ann, text, mode="interject"), "delivered")
+        await ann.says("inbox")
+        await sender.becomes(await sender.notifies(ann, "newest", mode="interject"), "delivered")
+        ann.news()
+        assert await ann.says("open 1") == ["new"]
+        assert await ann.says("open 2") == ["old"]
+
+    @pytest.mark.parametrize("said", ["open 1", "open 0", "Open #99999"])
+    async def test_says_where_there_is_nothing_to_open(self, ann: Person, said: str) -> None:
+        assert await ann.says(said) == ["I have nothing under that number. `inbox` lists what I can open."]
+
+    @pytest.mark.parametrize("said", ["open", "open the door", "open 2 doors"])
+    async def test_opens_nothing_without_a_number(self, ann: Person, said: str) -> None:
+        assert await ann.says(said) == [f"You sent: {said}"]

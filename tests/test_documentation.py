@@ -15,7 +15,7 @@ import pytest
 import app
 import config
 from bots import channel as channel_client
-from dialogs import delivering
+from dialogs import delivering, inbox
 from docs import generate_http
 from domain import sending
 from domain.delivery import Failure, Status
@@ -169,7 +169,7 @@ class TestNumbers:
             ("docs/production.md", f"at least {keys.NOTIFICATION_TTL // keys.DAY} days"),
             ("docs/concepts.md", f"It has room for {mail.MAILBOX}; what finds it full"),
             ("docs/concepts.md", f"It has room for {delivering.INBOX}, of which"),
-            ("docs/concepts.md", f"the last {delivering.RECENT} things"),
+            ("docs/concepts.md", f"the last {inbox.RECENT} things"),
             ("docs/concepts.md", f"at most {notify_model.SCHEDULE_LIMIT.days} days ahead"),
             ("docs/concepts.md", f"at most, {notifications.RETENTION.days} days after"),
             ("docs/concepts.md", f"see above; at most {notify_model.HOLD_LIMIT.days} days"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -9,6 +11,10 @@ import aiohttp
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
 from tests.people import Person, Sender
+from tests.serving import impatient
+from tests.waiting import until
+
+__all__ = ["impatient"]
 
 SEVERITY = "How severe is it?"
 COUNT = "How many people are affected?"
@@ -117,20 +123,66 @@ class TestSomebodyWhoIsAway:
 
 class TestManyAtOnce:
     async def test_more_than_three_are_one_digest_with_a_way_to_open_each(self, ann: Person, sender: Sender) -> None:
-        """Newest urgent first; a button opens the one it stands for."""
+        """Urgent first, then as they were accepted, with source and time; a button opens the one it stands for."""
         await ann.says("hello")
         for number in range(1, 5):
-            urgent = number == 2
-            body = await sender.notifies(ann, f"news {number}", mode="queue", urgent=urgent)
-            await sender.becomes(body, "queued")
+            fields = {"urgent": number == 2, **({"source": "ci"} if number == 4 else {})}
+            await sender.becomes(await sender.notifies(ann, f"news {number}", mode="queue", **fields), "queued")
         digest, reply = await ann.says("what is new?")
-        assert digest.splitlines() == [
-            *("4 things arrived for you:", "1. (urgent) news 2", "2. news 4", "3. news 3", "4. news 1")
-        ]
+        title, *lines = digest.splitlines()
+        assert title == "4 things arrived for you:"
+        today = r"\d\d:\d\d, just now"
+        told = ("1. (urgent) news 2 (", "2. news 1 (", "3. news 3 (", "4. news 4 (ci, ")
+        for line, expected in zip(lines, told, strict=True):
+            assert re.fullmatch(re.escape(expected) + today + r"\)", line)
         assert reply == "You sent: what is new?"
         card = ann.channel.messages(ann.conversation)[-2]["attachments"][0]["content"]
-        button = card["buttons"][1]
-        assert await ann.says(button["text"], value=button["value"]) == ["news 4"]
+        button = card["buttons"][2]
+        assert await ann.says(button["text"], value=button["value"]) == ["news 3"]
+        assert await ann.says(button["text"], value=json.dumps(button["value"])) == ["news 3"]
+        assert await ann.says(button["text"]) == ["news 3"]  # where a channel drops the value
+
+    async def test_every_line_of_a_digest_can_be_opened(self, ann: Person, sender: Sender) -> None:
+        """Twenty lines; the inbox has the rest."""
+        await ann.says("hello")
+        for number in range(1, 31):
+            await sender.notifies(ann, f"news {number};", mode="queue", urgent=number == 30)
+        await until(lambda: holds(sender, ann, 30), what="all of it is in the inbox")
+        digest, _ = await ann.says("what is new?")
+        lines = digest.splitlines()
+        assert lines[0] == "30 things arrived for you:"
+        assert [line.split(";")[0] for line in lines[1:3]] == ["1. (urgent) news 30", "2. news 1"]
+        assert len(lines) == 22
+        assert lines[-1] == "… and 10 more: `inbox`"
+        buttons = ann.channel.messages(ann.conversation)[-2]["attachments"][0]["content"]["buttons"]
+        opened = [await ann.says(button["text"], value=button["value"]) for button in buttons]
+        assert opened == [[f"news {number};"] for number in (30, *range(1, 20))]
+        (first,) = await ann.says("inbox")
+        assert first.splitlines()[-1] == "… and 10 more: `inbox 2`"
+        (second,) = await ann.says("inbox 2")
+        assert [line.split(";")[0] for line in second.splitlines()[1:]] == [
+            f"{number}. news {number - 1}" for number in range(21, 31)
+        ]
+        assert await ann.says("open 30") == ["news 29;"]
+
+    async def test_the_users_own_stand_by_themselves_before_it(
+        self, ann: Person, sender: Sender, impatient: None
+    ) -> None:
+        """A reminder and a job's answer are what the user waits for; they are no line among others."""
+        await ann.says("report")
+        for number in range(1, 5):
+            await sender.becomes(await sender.notifies(ann, f"news {number}"), "held")
+        await ann.says("remind me in 1 second to stretch")
+        await ann.says("compute factor 91")
+        await until(lambda: holds(sender, ann, 6), what="all of it is in the inbox")
+        dropped, *own, digest = await ann.says("cancel")
+        assert dropped == "All right, I dropped the form."
+        assert sorted(own) == ["Reminder: stretch", "You asked: compute factor 91\n\n91 = 7 × 13"]
+        assert digest.startswith("4 things arrived for you:")
+
+
+async def holds(sender: Sender, person: Person, count: int) -> bool:
+    return int((await sender.conversation(person))["inbox"]) == count
 
 
 class TestExpiry:

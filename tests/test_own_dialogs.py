@@ -272,7 +272,9 @@ class TestDialogsThatListen:
         await queued(ann, sender, general=4, price=2, spam=1)
         price, digest, reply = await ann.says("buy")
         assert price == "price: price 2"
-        assert [line[3:] for line in digest.splitlines()[1:]] == [f"general {number}" for number in (4, 3, 2, 1)]
+        assert [line.split(" (")[0] for line in digest.splitlines()[1:]] == [
+            f"{number}. general {number}" for number in (1, 2, 3, 4)
+        ]
         assert reply == "order: buy"
 
     async def test_leave_too_few_for_a_digest(self, ann: Person, sender: Sender) -> None:
