@@ -13,7 +13,7 @@ from domain.value import value
 
 
 class Status(StrEnum):
-    """Where a delivery stands. The last seven are final."""
+    """Where a delivery stands. The last five are final."""
 
     SCHEDULED = "scheduled"
     """Not to be looked at before its time."""
@@ -32,10 +32,6 @@ class Status(StrEnum):
     EXPIRED = "expired"
     """Its time ran out before it could be shown."""
     CANCELLED = "cancelled"
-    SUPPRESSED = "suppressed"
-    """The user does not want this category."""
-    REPLACED = "replaced"
-    """A newer one with the same collapse key took its place."""
 
     @property
     def final(self) -> bool:

@@ -133,7 +133,7 @@ class Notifier:
             "text": text,
             "mode": random.choice(("interject", "queue", "resume")),
             "urgent": random.random() < 0.1,
-            "delivery": random.choice(("at_least_once", "at_least_once", "at_most_once")),
+            "guarantee": random.choice(("at_least_once", "at_least_once", "at_most_once")),
         }
         if random.random() < 0.2:
             body["holdFor"] = random.uniform(1, 5)

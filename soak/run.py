@@ -217,7 +217,7 @@ class Soak:
                 conversation=one["conversation"].partition("/")[2],
                 status=one["status"],
                 may_be_repeated=one["mayBeRepeated"],
-                at_most_once=body["delivery"] == "at_most_once",
+                at_most_once=body["guarantee"] == "at_most_once",
                 cancelled=text in self._notifier.cancelled,
             )
             for one in body["deliveries"]

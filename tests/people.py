@@ -15,7 +15,7 @@ from tests.waiting import until
 
 Json = dict[str, Any]
 
-FINAL = frozenset({"delivered", "failed", "unknown", "expired", "cancelled", "suppressed", "replaced"})
+FINAL = frozenset({"delivered", "failed", "unknown", "expired", "cancelled"})
 
 
 class Person:

@@ -293,7 +293,8 @@ BAD = {
     "expires first": ({**SAY, "sendAt": LATER, "expiresAt": (NOW + timedelta(days=1)).isoformat()}, {"/expiresAt"}),
     "expires late": ({**SAY, "expiresAt": (NOW + RETENTION + timedelta(hours=1)).isoformat()}, {"/expiresAt"}),
     "held for ever": ({**SAY, "holdFor": 31 * 86400}, {"/holdFor"}),
-    "odd guarantee": ({**SAY, "delivery": "exactly_once"}, {"/delivery"}),
+    "guarantee by another name": ({**SAY, "delivery": "at_most_once"}, {"/delivery"}),
+    "odd guarantee": ({**SAY, "guarantee": "exactly_once"}, {"/guarantee"}),
     "odd id": ({**SAY, "id": ""}, {"/id"}),
     "unprintable id": ({**SAY, "id": "a\nb"}, {"/id"}),
     "null for a word": ({**SAY, "mode": None}, {"/mode"}),
@@ -491,7 +492,7 @@ async def test_what_was_asked_for_is_recorded(site: Site) -> None:
         "sendAt": "2026-06-01T09:00:00+02:00",
         "expiresAt": "2026-06-02T09:00:00+02:00",
         "holdFor": 90,
-        "delivery": "at_most_once",
+        "guarantee": "at_most_once",
     }
     answer = await (await site.notify(body)).json()
     assert answer["status"] == "scheduled"
@@ -506,6 +507,7 @@ async def test_what_was_asked_for_is_recorded(site: Site) -> None:
     assert asked.send_at == datetime(2026, 6, 1, 7, tzinfo=UTC)
     assert asked.expires_at == datetime(2026, 6, 2, 7, tzinfo=UTC)
     found = await (await site.http.get(answer["statusUrl"])).json()
+    assert found["guarantee"] == "at_most_once"
     assert found["counts"] == {"scheduled": 1}
     assert found["sendAt"] == "2026-06-01T07:00:00.000Z"
 
@@ -1068,7 +1070,6 @@ async def test_deliveries_are_told(site: Site) -> None:
         "reason": None,
         "activityId": "act1",
         "mayBeRepeated": True,
-        "result": None,
     }
     found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
     assert [[each["conversation"] for each in page] for page in found] == [[ADA], [BOB]]

@@ -102,7 +102,7 @@ class TestAChannelThatFails:
     ) -> None:
         """``at_most_once`` ends as unknown, and what comes after it is sent."""
         channel.answers(ann.conversation, mood(status))
-        notification = await sender.notifies(ann, "news", mode="interject", delivery="at_most_once")
+        notification = await sender.notifies(ann, "news", mode="interject", guarantee="at_most_once")
         await sender.becomes(notification, "unknown")
         assert await ann.says("still there?") == ["You sent: still there?"]
         assert attempts(channel, "news") == 1
@@ -112,7 +112,7 @@ class TestAChannelThatFails:
     ) -> None:
         """``at_most_once`` does not mean that a 429 loses it."""
         channel.answers(ann.conversation, mood(429, Retry_After="0"))
-        notification = await sender.notifies(ann, "news", mode="interject", delivery="at_most_once")
+        notification = await sender.notifies(ann, "news", mode="interject", guarantee="at_most_once")
         await sender.becomes(notification, "delivered")
         assert ann.news() == ["news"]
 

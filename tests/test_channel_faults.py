@@ -244,7 +244,7 @@ class TestAChannelThatIsAway:
     async def test_is_tried_again_until_it_is_back(self, ann: Person, sender: Sender, channel: FakeChannel) -> None:
         """Who is refused a connection has sent nothing: ``at_most_once`` may try again, and nothing is repeated."""
         await channel.stop()
-        notification = await sender.notifies(ann, "news", mode="interject", delivery="at_most_once")
+        notification = await sender.notifies(ann, "news", mode="interject", guarantee="at_most_once")
         await until(lambda: self._tried(sender, notification))
         await channel.comes_back()
         delivery = await sender.becomes(notification, "delivered")

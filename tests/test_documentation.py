@@ -217,6 +217,12 @@ class TestTables:
         statuses = [name for name in first_column(page, "status") if name in set(Status)]
         assert list(dict.fromkeys(statuses)) == [status.value for status in Status]
 
+    @pytest.mark.parametrize("status", list(Status), ids=str)
+    def test_statuses_that_a_delivery_can_come_to(self, status: Status) -> None:
+        """None is promised that nothing produces."""
+        produced = [path for path in CODE if re.search(rf"\bStatus\.{status.name}\b", path.read_text())]
+        assert set(produced) - {ROOT / "domain" / "delivery.py"}
+
     def test_which_statuses_are_final(self) -> None:
         final = {row[0].strip("`"): row[1] for row in rows(self.concepts, "status") if row[1] in ("yes", "no")}
         assert final == {status.value: "yes" if status.final else "no" for status in Status}

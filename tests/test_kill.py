@@ -129,7 +129,7 @@ async def fate(worlds: Worlds, point: str, times: int, guarantee: str) -> Fate:
             "to": {"conversation": ann.key},
             "text": NEWS,
             "mode": "interject",
-            "delivery": guarantee,
+            "guarantee": guarantee,
             "id": "once",
         }
         response: tuple[int, Json] | None = None
@@ -387,7 +387,7 @@ async def test_what_is_to_be_shown_at_most_once_is_not_said_before_the_commit(wo
     doomed = await world.starts(THINKS_UNTIL=str(tmp_path / "never"), FLUSH_AFTER="0.1", ANSWER_WITHIN="0.3")
     ann = world.person(doomed)
     await ann.says("hello")
-    notification = await world.sender(doomed).notifies(ann, NEWS, mode="queue", delivery="at_most_once")
+    notification = await world.sender(doomed).notifies(ann, NEWS, mode="queue", guarantee="at_most_once")
     await world.sender(doomed).becomes(notification, "queued")
     assert await ann.posts(ann.activity(text="think aloud")) == (202, None)
     await doomed.kill()
@@ -404,7 +404,7 @@ async def test_what_goes_out_because_its_user_speaks_is_doubted_by_whoever_takes
     doomed = await world.starts(RATE_GLOBAL="1/100000s")
     ann = world.person(doomed)
     await ann.says("hello")
-    notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject", delivery="at_most_once")
+    notification = await world.sender(doomed).notifies(ann, NEWS, mode="interject", guarantee="at_most_once")
 
     async def waits() -> bool:
         return bool((await world.sender(doomed).conversation(ann))["outbox"])
@@ -721,7 +721,7 @@ async def test_nothing_is_lost_when_processes_die_one_after_the_other(world: Wor
         unanswered: list[Json] = []
         for guarantee in ("at_least_once", "at_most_once"):
             text = f"{point} {guarantee}"
-            body: Json = {"id": text, "to": everybody, "text": text, "mode": "interject", "delivery": guarantee}
+            body: Json = {"id": text, "to": everybody, "text": text, "mode": "interject", "guarantee": guarantee}
             try:
                 _, accepted = await world.sender(victim).posts(body)
                 sent[accepted["id"]] = text

@@ -244,7 +244,7 @@ class TestDialogsThatListen:
         await sender.becomes(await sender.notifies(ann, "EUR 7", mode="interject", category="price"), "delivered")
         await ann.hears("price: EUR 7", "Buy or sell?")
         ann.channel.answers(ann.conversation, Mood(status=504, accept=True))
-        once = {"delivery": "at_most_once", "category": "price", "mode": "interject"}
+        once = {"guarantee": "at_most_once", "category": "price", "mode": "interject"}
         delivery = await sender.becomes(await sender.notifies(ann, "EUR 8", **once), "delivered")
         assert (delivery["attempts"], delivery["mayBeRepeated"]) == (2, False)
         assert ann.shows()[1] == "price: EUR 8"

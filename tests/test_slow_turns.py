@@ -112,7 +112,7 @@ class TestATurnThatTakesLong:
     async def test_waits_with_what_is_to_be_shown_at_most_once(self, ann: Person, sender: Sender) -> None:
         """Should its process die before the commit, another shows it, which must be the only time. Order is kept."""
         await ann.says("quick")
-        notification = await sender.notifies(ann, "the menu", mode="queue", delivery="at_most_once")
+        notification = await sender.notifies(ann, "the menu", mode="queue", guarantee="at_most_once")
         await sender.becomes(notification, "queued")
         turn = begins(ann, "talk")
         await until(lambda: is_typing(ann))

@@ -143,7 +143,7 @@ def _notification(
         category=parsed.category,
         send_at=parsed.send_at,
         hold_for=parsed.hold_for,
-        guarantee=parsed.delivery,
+        guarantee=parsed.guarantee,
         meant=meant,
     )
 

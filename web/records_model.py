@@ -71,7 +71,6 @@ class DeliveryView(View):
     reason: str | None
     activity_id: str | None
     may_be_repeated: bool
-    result: Any = None
 
     @classmethod
     def of(cls, row: DeliveryRow) -> DeliveryView:
@@ -111,7 +110,7 @@ class NotificationDetails(NotificationView):
     activity: Json
     actions: list[Json]
     hold_for: float | None
-    delivery: Guarantee
+    guarantee: Guarantee
     deliveries: list[DeliveryView]
     next: str | None
 
@@ -127,7 +126,7 @@ class NotificationDetails(NotificationView):
             activity=notification.content.activity,
             actions=list(notification.content.actions),
             hold_for=notification.hold_for,
-            delivery=notification.guarantee,
+            guarantee=notification.guarantee,
             deliveries=[DeliveryView.of(row) for row in rows],
             next=following,
         )

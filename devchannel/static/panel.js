@@ -1,7 +1,7 @@
 import { call, encodeKey, problemBox } from "./api.js";
 import { el, timeOf } from "./dom.js";
 
-const FINAL = new Set(["delivered", "failed", "unknown", "expired", "cancelled", "suppressed", "replaced"]);
+const FINAL = new Set(["delivered", "failed", "unknown", "expired", "cancelled"]);
 const KEPT = 12;
 const STORED = "aside.notifications";
 
