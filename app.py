@@ -172,6 +172,18 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def leave(self, at_once: asyncio.Event) -> None:
+        """Be not ready but serve on for ``DRAIN_BEFORE``, so that nobody is sent here any more when that ends, or until
+        ``at_once``."""
+        seconds = self.settings.drain_before
+        if self._web is None or not seconds:
+            return
+        self._web.leave()
+        log.info("not ready any more, serving on for %g s", seconds, extra={"action": "leaving"})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await at_once.wait()
+
     async def close(self) -> None:
         """Drain: take no new work, let running turns and jobs finish for ``DRAIN_SECONDS``, then end everything."""
         seconds = self.settings.drain_seconds
@@ -437,11 +449,15 @@ def _sdk_configuration(settings: Settings) -> SimpleNamespace:
 
 
 async def _run(settings: Settings, role: str) -> None:
-    stop = asyncio.Event()
+    stop, at_once = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        (at_once if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, told)
     async with Service(settings, role=role) as service:
         gc.freeze()  # what start-up made stays; collections need not look at it again
         gc.set_threshold(*COLLECT_AFTER)
@@ -449,6 +465,7 @@ async def _run(settings: Settings, role: str) -> None:
         if await _before(stop, service.store_is_there()):
             log.info("ready: %s", where, extra={"action": "ready", "role": role})
             await stop.wait()
+            await service.leave(at_once)
         log.info("draining", extra={"action": "draining"})
 
 

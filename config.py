@@ -97,6 +97,10 @@ def _seconds(value: float | str) -> float:
     return seconds
 
 
+def _pause(value: str) -> float:
+    return 0.0 if re.fullmatch(r"0+(\.0*)?", value.strip()) else _seconds(value)
+
+
 def _duration(value: float | str) -> timedelta:
     return timedelta(seconds=_seconds(value))
 
@@ -271,6 +275,7 @@ class Settings(Names):
     away_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
     flush_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=2)
     drain_seconds: Annotated[float, BeforeValidator(_seconds)] = 20.0
+    drain_before: float = Field(default=None, validate_default=True)
 
     service_url_allow: tuple[str, ...] = Field(default=None, validate_default=True)
     """Each ``scheme://host[:port]`` (``*`` for any port), ``host`` or ``*.suffix``; in lower case."""
@@ -342,6 +347,13 @@ class Settings(Names):
         if _is_development(info.data):
             return ()
         return ((30, 1.0),) if info.field_name == "rate_global" else ((7, 1.0), (60, 30.0))
+
+    @field_validator("drain_before", mode="before")
+    @classmethod
+    def _default_drain_before(cls, value: str | None, info: ValidationInfo) -> float:
+        if value is not None:
+            return _pause(value)
+        return 0.0 if _is_development(info.data) else 5.0
 
     @field_validator("dev_channel", mode="before")
     @classmethod

@@ -63,6 +63,7 @@ def test_everything_else_is_not_development(env: dict[str, str]) -> None:
 def test_development_has_no_limits_and_talks_to_its_own_machine() -> None:
     settings = load({})
     assert settings.rate_per_conversation == settings.rate_global == ()
+    assert settings.drain_before == 0
     assert settings.dev_channel
     assert "http://localhost:*" in settings.service_url_allow
     assert "smba.trafficmanager.net" in settings.service_url_allow
@@ -72,6 +73,8 @@ def test_a_registered_bot_keeps_the_limits_and_talks_to_bot_framework_alone() ->
     settings = load(REGISTERED)
     assert settings.rate_per_conversation == ((7, 1), (60, 30))
     assert settings.rate_global == ((30, 1),)
+    assert settings.drain_before == 5
+    assert load({**REGISTERED, "DRAIN_BEFORE": "0"}).drain_before == 0
     assert not settings.dev_channel
     assert "*.botframework.com" in settings.service_url_allow
     assert not any("localhost" in url or "127.0.0.1" in url for url in settings.service_url_allow)
@@ -173,6 +176,7 @@ def test_every_mistake_is_told_at_once() -> None:
         ("STORE_REPLICAS", "one"),
         ("STORE_REPLICAS", "-1"),
         ("STORE_REPLICAS", "11"),
+        ("DRAIN_BEFORE", "-1"),
         ("ROOT_DIALOG", "my_bot.dialogs"),
         ("ROOT_DIALOG", "my_bot/dialogs.py:Main"),
         ("JOBS", "my-jobs"),

@@ -135,6 +135,26 @@ async def test_sigterm_lets_the_running_turn_finish(
     assert "Traceback" not in process.log
 
 
+async def test_a_process_that_is_to_end_serves_on_until_nobody_is_sent_to_it(
+    nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str
+) -> None:
+    """It says that it is not ready, and whoever still comes is served; a second signal has it drain."""
+    process = await nursery.start(REDIS_URL=real_url, DRAIN_BEFORE="3600")
+    ann = Person(http, process.url, channel)
+    process.terminate()
+    await process.says("not ready any more")
+    async with http.get(f"{process.url}/health/ready") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["dependencies"]["service"] == "shutting down"
+    assert await ann.says("hello") == ["You sent: hello"]
+    notification = await Sender(http, process.url).notifies(ann, "the news")
+    await Sender(http, process.url).becomes(notification, "delivered")
+    assert "draining" not in process.log
+    process.terminate()
+    await process.ends()
+    assert "draining" in process.log
+
+
 async def test_sigterm_takes_no_new_deliveries(
     nursery: Nursery, http: aiohttp.ClientSession, channel: FakeChannel, real_url: str
 ) -> None:

@@ -38,10 +38,12 @@ from web.services import WebServices
 
 @dataclass(frozen=True, kw_only=True)
 class WebApplication:
-    """``app`` is to be served; more routes may be added before. ``drain`` ends the turns under way: up to so many
-    seconds are given to them, and no more activities are taken."""
+    """``app`` is to be served; more routes may be added before. ``leave`` makes it say that it is not ready, though it
+    serves on. ``drain`` ends the turns under way: up to so many seconds are given to them, and no more activities are
+    taken."""
 
     app: web.Application
+    leave: Callable[[], None]
     drain: Callable[[float], Awaitable[None]]
 
 
@@ -80,7 +82,7 @@ def create_application(services: WebServices) -> WebApplication:
         if route.scope is not None:
             handler = access.requiring(route.scope, handler, free_on_loopback=route.free_on_loopback)
         app.router.add_route(route.method, route.path, handler)
-    return WebApplication(app=app, drain=messages.drain)
+    return WebApplication(app=app, leave=messages.leave, drain=messages.drain)
 
 
 def _bot_routes(messages: Messages) -> list[Route]:

@@ -66,11 +66,17 @@ class Messages:
         self._answer_within = answer_within
         self._body_within = body_within
         self._turns: set[asyncio.Task[Outcome]] = set()
+        self._leaving = False
         self._draining = False
 
     @property
     def draining(self) -> bool:
-        return self._draining
+        """Whether nothing more is to be sent here."""
+        return self._leaving or self._draining
+
+    def leave(self) -> None:
+        """Tell whoever asks that nothing more is to be sent here; what comes is taken all the same, until ``drain``."""
+        self._leaving = True
 
     async def drain(self, seconds: float) -> None:
         """Take no more activities, give the turns under way up to ``seconds``, then end them."""
