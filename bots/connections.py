@@ -19,7 +19,6 @@ from typing import NamedTuple, cast
 import httptools
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from bots.alarms import Alarms
 from domain.value import value
 
 LARGEST_ANSWER = 256 * 1024
@@ -182,7 +181,6 @@ class Connections:
         self._most = most
         self._places = asyncio.Semaphore(most)
         self._unhurried = asyncio.Semaphore(most - spare)
-        self._alarms = Alarms()
         self._connect_within = connect_within
         self._keep_for = keep_for
         self._tls = trust or ssl.create_default_context()
@@ -225,11 +223,11 @@ class Connections:
         connection: _Connection | None = None
         try:
             connection = self._kept(server) or await self._opened(server)
-            alarm = self._alarms.set(within, connection.wait_no_longer)
+            timer = self._loop.call_later(within, connection.wait_no_longer)
             try:
                 response = await connection.ask(request)
             finally:
-                alarm.call_off()
+                timer.cancel()
             self._keep(server, connection)
             return response
         finally:

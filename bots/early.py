@@ -15,7 +15,6 @@ from datetime import timedelta
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 
 from bots.adapter import AsideAdapter
-from bots.alarms import Alarms
 from bots.later import Later
 from bots.outbox import Outbox, postponed
 from bots.references import outbound_frame
@@ -41,7 +40,6 @@ class EarlyOutput:
         adapter: AsideAdapter,
         turns: Turns,
         outbox: Outbox,
-        alarms: Alarms,
         *,
         after: timedelta,
         activity: Activity | None,
@@ -55,7 +53,6 @@ class EarlyOutput:
         self._adapter = adapter
         self._turns = turns
         self._outbox = outbox
-        self._alarms = alarms
         self._after = after.total_seconds()
         self._answering = activity is not None
         self._silent = blocked or _answered_in_body(activity)
@@ -67,7 +64,7 @@ class EarlyOutput:
 
     async def __aenter__(self) -> None:
         if not self._silent:
-            self._watch = Later(self._alarms, self._after, self._go_on, f"early output {self.turn.conversation}")
+            self._watch = Later(self._after, self._go_on, f"early output {self.turn.conversation}")
 
     async def __aexit__(self, *_: object) -> None:
         watch, self._watch = self._watch, None  # which knows this: a cycle for each turn is what collections are for

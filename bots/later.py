@@ -1,4 +1,4 @@
-"""Something that begins after a while, unless it is called off before: until then it costs an alarm, not a task."""
+"""Something that begins after a while, unless it is called off before: until then it costs a timer, not a task."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from bots.alarms import Alarms
-
 
 class Later:
-    """``begin`` runs as a task from ``seconds`` on."""
+    """``begin`` runs as a task from ``seconds`` on, in the context of whoever made this: with the priority that it has
+    on its way to the store and to the channel, for one."""
 
-    def __init__(
-        self, alarms: Alarms, seconds: float, begin: Callable[[], Coroutine[Any, Any, None]], name: str
-    ) -> None:
+    def __init__(self, seconds: float, begin: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._begin = begin
         self._name = name
         self._task: asyncio.Task[None] | None = None
-        self._alarm = alarms.set(seconds, self._start)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _start(self) -> None:
         self._task = asyncio.create_task(self._begin(), name=self._name)
@@ -30,7 +27,7 @@ class Later:
 
     def call_off(self) -> None:
         """It does not begin; if it has, it is cancelled."""
-        self._alarm.call_off()
+        self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
 

@@ -22,7 +22,6 @@ from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
-from bots.alarms import Alarms
 from bots.early import EarlyOutput
 from bots.failed_turns import (
     UNREADABLE_PAUSE,
@@ -124,7 +123,6 @@ class Pipeline:
         self._app_id = app_id
         self._flush_after = flush_after
         self._lines = Lines()
-        self._alarms = Alarms()
         self.precedence = Precedence()
 
     # ------------------------------------------------------------------ the two ways in
@@ -285,7 +283,7 @@ class Pipeline:
         run: Callable[[Turn], Awaitable[InvokeResponse | None]],
         activity: Activity | None,
     ) -> InvokeResponse | None:
-        keeper = Later(self._alarms, LEASE.total_seconds() / 4, partial(self._keep, held), f"lease {held.key}")
+        keeper = Later(LEASE.total_seconds() / 4, partial(self._keep, held), f"lease {held.key}")
         try:
             reached("loaded")
             if begun.turn.spoke_early:
@@ -294,7 +292,7 @@ class Pipeline:
             for run_before in range(RERUNS):
                 turn = begun.turn
                 early = EarlyOutput(
-                    *(turn, self._adapter, self._turns, self._outbox, self._alarms),
+                    *(turn, self._adapter, self._turns, self._outbox),
                     after=self._flush_after,
                     activity=activity,
                     blocked=bool(blocked_for),

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from app import Service
+from bots.channel import HttpChannel
 from domain import sending
+from domain.effect import Send
 from domain.ids import ConversationKey
+from domain.sending import ChannelAnswer
 from state import keys, pins
 from state.codec import Codec
 from state.pins import Pin, Waiting
+from state.store import HURRIED
 from state.turn import Turn
 from state.turns import Begun, Turns
 from tests.conftest import ServiceFactory
@@ -20,7 +24,7 @@ from tests.fake_channel import FakeChannel, Mood
 from tests.own_dialogs.slow import gates
 from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from web.messages import Messages
 
 __all__ = ["impatient"]
@@ -50,6 +54,36 @@ async def ends(turn: asyncio.Task[tuple[int, Json | None]]) -> None:
     for gate in ("more", "end"):
         gates[gate].set()
     assert (await turn)[0] == 200
+
+
+class TestWhatAUserIsToldEarly:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Pondering", FLUSH_AFTER="0.3")
+
+    async def test_does_not_wait_behind_what_nobody_waits_for(
+        self, ann: Person, bob: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It leaves with the priority of its own turn, whoever else's turn became slow before it."""
+        hurried: dict[str, bool] = {}
+        carry = HttpChannel.carry
+
+        async def noted(self: HttpChannel, send: Send, activity_id: str | None) -> ChannelAnswer:
+            hurried[f"{send.activity['conversation']['id']} {send.activity.get('text')}"] = HURRIED.get()
+            return await carry(self, send, activity_id)
+
+        monkeypatch.setattr(HttpChannel, "carry", noted)
+        assert await ann.says("quick") == ["quick"]
+        loop = asyncio.get_running_loop()
+        long_ago = loop.time() + 0.35
+        await until(lambda: loop.time() > long_ago, what="nothing of her turn is left")
+        notification = await sender.notifies(ann, "news", mode="interject")
+        await asyncio.wait_for(gates["pondering"].wait(), DEADLINE)
+        turn = begins(bob, "talk")
+        await bob.hears("one", "two")
+        await ends(turn)
+        await sender.becomes(notification, "delivered")
+        bobs = ("None", "one", "two", "three", "four")  # the first is that the bot is typing
+        assert {said: hurried[f"a:bob {said}"] for said in bobs} == dict.fromkeys(bobs, True)
+        assert hurried["a:ann news"] is False
 
 
 class TestATurnThatTakesLong:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from botbuilder.core import MessageFactory, UserState
-from botbuilder.dialogs import Dialog, DialogContext
+from botbuilder.dialogs import Dialog, DialogContext, DialogEvent
 
 gates = defaultdict(asyncio.Event)
 """What a turn waits for, by the word it was given."""
@@ -50,6 +50,22 @@ class Slow(Dialog):
         self.services.remind(context, "reminder one", timedelta(seconds=0.1))
         await gates["end"].wait()
         self.services.remind(context, "reminder two", timedelta(seconds=0.1))
+
+
+class Pondering(Slow):
+    """The same, but it goes on for ever, and ponders over each notification until it is let on."""
+
+    async def begin_dialog(self, dialog_context: DialogContext, options: object = None):
+        await getattr(self, dialog_context.context.activity.text)(dialog_context.context)
+        return Dialog.end_of_turn
+
+    async def continue_dialog(self, dialog_context: DialogContext):
+        return await self.begin_dialog(dialog_context)
+
+    async def on_dialog_event(self, dialog_context: DialogContext, dialog_event: DialogEvent) -> bool:
+        gates["pondering"].set()
+        await gates["end"].wait()
+        return False
 
 
 class Counts(Dialog):
