@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -77,7 +78,7 @@ class Delivering:
         """At the end of every turn: what the API shows, and when to look again without being asked."""
         turn = turn_of(context)
         stack = await self._host.stack(context)
-        if not stack.waiting or stack.can_ask_again:
+        if not stack.waiting:
             turn.state.own.pop("question", None)
         elif (said := turn.last_said or _last_in_body(context)) is not None:
             turn.state.own["question"] = said
@@ -158,7 +159,8 @@ class Delivering:
         deliveries = tuple(delivery for delivery, _ in shown)
         turn.showing = deliveries
         try:
-            done = await showing()
+            with _unnoticed(context):
+                done = await showing()
         except Exception:
             ids = {"conversation": turn.conversation, "deliveries": [delivery.id for delivery in deliveries]}
             log.exception("a delivery cannot be said", extra={"action": "delivery_unsayable", **ids})
@@ -180,10 +182,21 @@ class Delivering:
     async def _ask_again(self, context: TurnContext, turn: Turn) -> None:
         """Repeat the open question, so that it is again the last thing on the screen.
 
-        A dialog that cannot repeat it (one that asked with a plain message) has its last message sent again.
+        A dialog that cannot repeat it (one that asked with a plain message, or fails at it) has its last message sent
+        again. Nothing that was shown is lost by it, and ``context.responded`` stays what the dialogs made it.
         """
-        before = len(turn.effects) + len(context.buffered_reply_activities) + len(turn.sent_early)
-        await self._host.ask_again(context)
+        with _unnoticed(context):
+            await self._repeat_question(context, turn)
+
+    async def _repeat_question(self, context: TurnContext, turn: Turn) -> None:
+        effects = len(turn.effects)
+        before = effects + len(context.buffered_reply_activities) + len(turn.sent_early)
+        try:
+            await self._host.ask_again(context)
+        except Exception:
+            ids = {"action": "question_not_repeated", "conversation": turn.conversation}
+            log.exception("a dialog cannot repeat its question", extra=ids)
+            del turn.effects[effects:]
         after = len(turn.effects) + len(context.buffered_reply_activities) + len(turn.sent_early)
         question = turn.state.own.get("question")
         if after == before and question is not None:
@@ -208,6 +221,18 @@ class Delivering:
                 if turn.last_spoke is not None:
                     moments.append(turn.last_spoke + self._away_after)
         return min(moments, default=None)
+
+
+@contextmanager
+def _unnoticed(context: TurnContext) -> Iterator[None]:
+    """What is said within leaves ``context.responded`` as the bot and its dialogs made it: prompts ask again after a
+    wrong answer only while nobody has responded, and many a bot excuses itself only then. (The SDK's setter takes True
+    alone.)"""
+    responded = context._responded
+    try:
+        yield
+    finally:
+        context._responded = responded
 
 
 def _take_in(turn: Turn) -> list[Delivery]:

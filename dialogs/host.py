@@ -31,11 +31,9 @@ class Stack:
 
     dialogs: tuple[str, ...]
     waiting: bool
-    can_ask_again: bool
-    """Whether the active dialog can repeat its question: prompts can, a waterfall that asked in passing cannot."""
 
 
-EMPTY = Stack(dialogs=(), waiting=False, can_ask_again=False)
+EMPTY = Stack(dialogs=(), waiting=False)
 
 
 class DialogHost:
@@ -59,9 +57,17 @@ class DialogHost:
         await self._run(context, begin=False)
 
     async def ask_again(self, context: TurnContext) -> None:
-        """Have the active dialog repeat its question, if it can."""
+        """Have the active dialog repeat its question, if it can. Raises what the dialog raises.
+
+        The SDK's way lets every component on the way know; but a component looks for its active dialog in itself alone
+        (``ComponentDialog.reprompt_dialog`` gives its inner context no parent) and raises where its parent holds it.
+        """
         dialogs = await self._context(context)
-        await dialogs.reprompt_dialog()
+        innermost = _innermost(dialogs)
+        if _found_in_place(dialogs, innermost):
+            await dialogs.reprompt_dialog()
+        else:
+            await innermost.reprompt_dialog()
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
@@ -80,14 +86,9 @@ class DialogHost:
         state = await self._state(context)
         if not state.dialog_stack:
             return EMPTY
-        path: list[tuple[str, Dialog | None]] = []
+        path: list[str] = []
         waiting = self._waits(state, self._dialogs, path)
-        active = path[-1][1] if path else None
-        return Stack(
-            dialogs=tuple(name for name, _ in path),
-            waiting=waiting,
-            can_ask_again=active is not None and type(active).reprompt_dialog is not Dialog.reprompt_dialog,
-        )
+        return Stack(dialogs=tuple(path), waiting=waiting)
 
     async def _state(self, context: TurnContext) -> DialogState:
         return await self._accessor.get(context, DialogState)
@@ -130,12 +131,12 @@ class DialogHost:
         """Whether a dialog on the stack took care of an error (the SDK's ``DialogEvents.error``)."""
         return bool(await _innermost(dialogs).emit_event(DialogEvents.error, error))
 
-    def _waits(self, state: DialogState, dialogs: Any, path: list[tuple[str, Dialog | None]]) -> bool:
+    def _waits(self, state: DialogState, dialogs: Any, path: list[str]) -> bool:
         """Whether something on this stack waits for the user and is not idle; collects the dialogs on the way."""
         waiting = False
         for instance in reversed(state.dialog_stack):
             dialog = dialogs.find_dialog(instance.id) if dialogs is not None else None
-            path.append((instance.id, dialog))
+            path.append(instance.id)
             inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
             nested = isinstance(inner, DialogState) and bool(inner.dialog_stack)
             inside = nested and self._waits(inner, getattr(dialog, "_dialogs", None), path)
@@ -150,6 +151,16 @@ def _known_to_be_idle(context: TurnContext) -> bool:
     need not be looked at."""
     turn = turn_of(context)
     return turn.idle and not turn.state.loaded
+
+
+def _found_in_place(outermost: DialogContext, innermost: DialogContext) -> bool:
+    """Whether each dialog between the two is held by the component that it runs in, and not by a parent of that."""
+    here: DialogContext | None = innermost
+    while here is not None and here is not outermost:
+        if here.active_dialog is not None and here.dialogs.find_dialog(here.active_dialog.id) is None:
+            return False
+        here = here.parent
+    return True
 
 
 def _innermost(dialogs: DialogContext) -> DialogContext:

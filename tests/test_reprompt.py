@@ -88,6 +88,54 @@ class TestAWaterfallThatAsksInPassing:
         assert all("replyToId" not in message for message in ann.channel.messages(ann.conversation)[-2:])
 
 
+class TestAPromptThatTheParentHolds:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.sharing:Hotel")
+
+    async def test_is_asked_again(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["How many?"]
+        await hears_again(ann, sender, "How many?")
+        assert await ann.says("4") == ["Booked for 4"]
+
+    async def test_asks_again_after_a_wrong_answer_though_something_was_shown_first(
+        self, ann: Person, sender: Sender
+    ) -> None:
+        """The SDK's prompts are silent where somebody has responded; what the service says does not count."""
+        await ann.says("hi")
+        await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+        assert await ann.says("a few") == ["the menu", "A number!"]
+        assert await ann.says("4") == ["Booked for 4"]
+
+
+class TestADialogThatReplacesItselfInsideItself:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.sharing:Round")
+
+    async def test_is_asked_again(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["What can I do?"]
+        assert await ann.says("sing") == ["What else?"]
+        await hears_again(ann, sender, "What else?")
+        assert await ann.says("dance") == ["What else?"]
+
+
+class TestAPromptWithoutAQuestionOfItsOwn:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.sharing:SaidBefore")
+
+    async def test_has_what_was_said_before_it_repeated(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["Your name?"]
+        await hears_again(ann, sender, "Your name?")
+        await hears_again(ann, sender, "Your name?", text="all clear")
+        assert await ann.says("Ann") == ["Hello Ann"]
+
+
+class TestADialogThatFailsToAskAgain:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.sharing:Sulking")
+
+    async def test_costs_no_notification(self, ann: Person, sender: Sender) -> None:
+        """Its last message is said again in place of what it failed to say."""
+        await ann.says("hi")
+        await hears_again(ann, sender, "Your name?")
+        assert await ann.says("Ann") == ["Hello Ann"]
+
+
 class TestTimesAndAttachments:
     service = serving(ROOT_DIALOG="tests.own_dialogs.asking:Appointment")
 
