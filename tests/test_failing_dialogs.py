@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from bots import failed_turns
 from tests.people import Person, Sender
 from tests.serving import impatient, serving
 
@@ -119,30 +118,36 @@ class TestAQuestionThatCannotBeRepeated:
     async def the_prompt_waits(self, ann: Person) -> None:
         assert await ann.says("hi") == ["Your name?"]
 
-    async def test_fails_the_delivery_in_the_end(self, ann: Person, sender: Sender) -> None:
-        """Tried again, then given up; the user sees nothing of it, not even an apology."""
-        delivery = await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "failed")
-        assert delivery["reason"] == "exhausted"
-        assert delivery["attempts"] == failed_turns.FAILED_TRIES
-        assert ann.news() == []
+    async def test_costs_no_notification(
+        self, ann: Person, sender: Sender, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is shown at the first try, what the question was comes after it, and the log has the dialog's mistake."""
+        delivery = await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
+        assert delivery["attempts"] == 1
+        assert ann.news() == ["fire drill", "Your name?"]
+        assert [record.action for record in caplog.records if hasattr(record, "action")].count(
+            "question_not_repeated"
+        ) == 1
 
     async def test_does_not_hold_up_the_mail_behind_it(self, ann: Person, sender: Sender) -> None:
-        failing = await sender.notifies(ann, "fire drill", mode="interject")
+        shown = await sender.notifies(ann, "fire drill", mode="interject")
         behind = await sender.notifies(ann, "the menu", mode="queue")
         await sender.becomes(behind, "queued")
-        await sender.becomes(failing, "failed")
+        await sender.becomes(shown, "delivered")
+        ann.news()
         assert await ann.says("Ann") == ["the menu", "Hello Ann"]
 
-    async def test_fails_a_delivery_that_was_held_too(self, ann: Person, sender: Sender) -> None:
-        """Its deadline came while the question was open: given up after as many tries, and not tried for ever."""
+    async def test_costs_none_that_was_held_either(self, ann: Person, sender: Sender) -> None:
+        """Its deadline came while the question was open."""
         notification = await sender.notifies(ann, "now or never", mode="resume", holdFor=0.2)
-        delivery = await sender.becomes(notification, "failed")
-        assert delivery["reason"] == "exhausted"
+        await sender.becomes(notification, "delivered")
+        assert ann.news() == ["now or never", "Your name?"]
         assert (await sender.conversation(ann))["inbox"] == 0
         assert await ann.says("Ann") == ["Hello Ann"]
 
     async def test_leaves_the_dialog_as_it_was(self, ann: Person, sender: Sender) -> None:
-        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "failed")
+        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
+        ann.news()
         assert await ann.says("Ann") == ["Hello Ann"]
 
 
