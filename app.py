@@ -324,6 +324,7 @@ class Service:
             handler=AsideBot(host, delivering, conversation_state, user_state).on_turn,
             apologize=apology,
             app_id=settings.microsoft_app_id,
+            vouching=frozenset(settings.aad_channels),
             flush_after=settings.flush_after,
             ended=self.metrics.turn_ended,
             clock=self.clock,

@@ -163,6 +163,13 @@ def _root_dialog(value: str) -> str:
     return value
 
 
+def _channels(value: str) -> tuple[str, ...]:
+    wrong = [item for item in _items(value) if not re.fullmatch(r"[\w.-]{1,100}", item, re.ASCII)]
+    if wrong:
+        raise ValueError("\n".join(f"{item!r} is not the id of a channel; use ids such as msteams" for item in wrong))
+    return _items(value)
+
+
 def _limits(value: str) -> Limits:
     if value.strip() == "0":
         return ()
@@ -272,6 +279,8 @@ class Settings(Names):
 
     idle_dialogs: Annotated[tuple[str, ...], BeforeValidator(_items)] = ()
 
+    aad_channels: Annotated[tuple[str, ...], BeforeValidator(_channels)] = ("msteams",)
+    """Channels whose word on who somebody is in the directory is believed."""
     away_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
     flush_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=2)
     drain_seconds: Annotated[float, BeforeValidator(_seconds)] = 20.0

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -92,7 +92,8 @@ class _Held:
 
 class Pipeline:
     """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
-    whether what the bot knew of the conversation is lost. ``ended`` is told each turn's kind and outcome."""
+    whether what the bot knew of the conversation is lost. ``vouching`` are the channels that answer for what they say
+    of people. ``ended`` is told each turn's kind and outcome."""
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class Pipeline:
         handler: Handler,
         apologize: Callable[[str, str | None, bool], str],
         app_id: str,
+        vouching: Collection[str],
         flush_after: timedelta,
         ended: Callable[[str, str], None],
         clock: Clock,
@@ -121,6 +123,7 @@ class Pipeline:
         self._handler = handler
         self._apologize = apologize
         self._app_id = app_id
+        self._vouching = vouching
         self._flush_after = flush_after
         self._lines = Lines()
         self.precedence = Precedence()
@@ -225,7 +228,7 @@ class Pipeline:
     ) -> InvokeResponse | None:
         async def run(turn: Turn) -> InvokeResponse | None:
             set_aside_what_failed(turn, user=True)
-            _hear(turn, activity)
+            self._hear(turn, activity)
             answer: InvokeResponse | None = await self._in_turn(
                 turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)
             )
@@ -272,6 +275,14 @@ class Pipeline:
             raise RuntimeError(f"{kept.runs} runs of this turn ended with their process")
 
         await self._transaction(held, begun, begin, run, activity)
+
+    def _hear(self, turn: Turn, activity: Activity) -> None:
+        """Make the turn that of an inbound activity."""
+        user = _speaker(activity)
+        if user != turn.user:
+            turn.user_state = None  # it was read for somebody else of the group
+        turn.user = user
+        inbound_record(turn, activity, self._vouching)
 
     # ------------------------------------------------------------------ the transaction
 
@@ -433,7 +444,7 @@ class Pipeline:
         ended = (await self._again(begin)).turn
         shown = early.carry_over(ended)
         if activity is not None:
-            _hear(ended, activity)
+            self._hear(ended, activity)
             ended.mail_ids = [name for name in ended.mail_ids if name in shown]
             ended.mail_wake_at = ended.at if ended.mail else None
             lost = await self._start_over(turn, ended)
@@ -521,15 +532,6 @@ def _address(turn: Turn, activity: Activity | None) -> str | None:
     """Where the conversation is now: what was committed before it moved is sent there too."""
     known: str | None = (turn.record or {}).get("reference", {}).get("serviceUrl")
     return known if activity is None else activity.service_url
-
-
-def _hear(turn: Turn, activity: Activity) -> None:
-    """Make the turn that of an inbound activity."""
-    user = _speaker(activity)
-    if user != turn.user:
-        turn.user_state = None  # it was read for somebody else of the group
-    turn.user = user
-    inbound_record(turn, activity)
 
 
 def _warn_of_repetition(turn: Turn) -> None:

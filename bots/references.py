@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import orjson
@@ -38,16 +39,20 @@ class Frame:
     service_url: str
 
 
-def inbound_record(turn: Turn, activity: Activity) -> None:
-    """Note in the turn what an inbound activity tells of its conversation; written only where it changed."""
+def inbound_record(turn: Turn, activity: Activity, vouching: Collection[str]) -> None:
+    """Note in the turn what an inbound activity tells of its conversation; written only where it changed.
+
+    ``vouching``: channels that answer for what they say of people; on others a client may have written it.
+    """
     before = turn.record or {}
-    user = activity.from_property
+    known: Json = before.get("reference") or {}
+    vouched = activity.channel_id in vouching
     reference: Json = {
         "channelId": activity.channel_id,
         "serviceUrl": activity.service_url,
-        "conversation": to_json(activity.conversation),
-        "user": to_json(user) if user and user.id else (before.get("reference") or {}).get("user"),
-        "bot": to_json(activity.recipient) if activity.recipient else (before.get("reference") or {}).get("bot"),
+        "conversation": _conversation(activity, known.get("conversation") or {}, vouched),
+        "user": _user(activity, known.get("user"), vouched),
+        "bot": _merged(known.get("bot"), activity.recipient),
     }
     locale = activity.locale or before.get("locale")
     if locale:
@@ -80,6 +85,35 @@ def _present(activity: Activity) -> bool:
     if activity.type == ActivityTypes.conversation_update:
         return bool(activity.members_added)
     return activity.type in _SPEAKS or activity.type == ActivityTypes.installation_update
+
+
+def _conversation(activity: Activity, known: Json, vouched: bool) -> Json:
+    """What is known of the conversation account, and its tenant, which may stand in the channel's data alone."""
+    conversation = {**known, **to_json(activity.conversation)}
+    data = activity.channel_data if vouched and isinstance(activity.channel_data, dict) else {}
+    tenant = data.get("tenant")
+    if not conversation.get("tenantId") and isinstance(tenant, dict) and isinstance(tenant.get("id"), str):
+        conversation["tenantId"] = tenant["id"]
+    return conversation
+
+
+def _user(activity: Activity, known: Json | None, vouched: bool) -> Json | None:
+    """Who spoke last. What nobody said leaves that as it is, and the bot itself is no user."""
+    sender = activity.from_property
+    from_bot = bool(sender and activity.recipient and activity.recipient.id == sender.id)
+    if not from_bot and sender and (known is None or known["id"] == sender.id or activity.type in _SPEAKS):
+        known = _merged(known, sender)
+    if known is None or vouched:
+        return known
+    return {name: value for name, value in known.items() if name != "aadObjectId"}
+
+
+def _merged(known: Json | None, account: ChannelAccount | None) -> Json | None:
+    """An account, with what was known of it and is not said again."""
+    if account is None or not account.id:
+        return known
+    said = to_json(account)
+    return {**known, **said} if known is not None and known.get("id") == account.id else said
 
 
 def spoken_to(turn: Turn) -> UserKey | None:

@@ -16,6 +16,9 @@ log = logging.getLogger("aside.outbox")
 WORTH_SAYING = 1.0
 """Seconds: those that are told after the third, within the same moment, make a pause a little longer."""
 
+_HAVE_TENANTS = ("msteams",)
+"""Channels on which every conversation belongs to a tenant."""
+
 
 class SendLimits:
     """The limits and pauses of ``rates``, as they are for one send."""
@@ -55,5 +58,9 @@ def _answers(effect: Send) -> bool:
 
 
 def _tenant(key: ConversationKey, effect: Send) -> str:
-    """Whose limits a send counts against; on a channel that knows no tenants, the channel's."""
-    return (effect.activity.get("conversation") or {}).get("tenantId") or channel_of(key)
+    """Whose limits a send counts against: a tenant of its channel. On a channel that knows no tenants it is the
+    channel; where a tenant is meant to be known and is not, the conversation, for it may be anybody's."""
+    channel, tenant = channel_of(key), (effect.activity.get("conversation") or {}).get("tenantId")
+    if tenant:
+        return f"{channel}/{tenant}"
+    return key if channel in _HAVE_TENANTS else channel

@@ -64,13 +64,13 @@ def complete(activity: ActivityJson, conversation_id: str, user_id: str, clock: 
     return {
         **{name: value for name, value in activity.items() if name not in ("id", "relatesTo", "callerId")},
         **_facts(conversation_id, clock),
-        "from": {**sender, "id": sender_id, "role": "user"},
+        "from": {**_without_claims(sender), "id": sender_id, "role": "user"},
     }
 
 
 def conversation_update(conversation_id: str, user: dict[str, Any], locale: str, clock: Clock) -> ActivityJson:
     """What tells the bot that a conversation with a user has begun."""
-    user = {**user, "role": "user"}
+    user = {**_without_claims(user), "role": "user"}
     activity = {
         "type": "conversationUpdate",
         **_facts(conversation_id, clock),
@@ -96,6 +96,11 @@ async def parse_upload(headers: Mapping[str, str], stream: StreamReader) -> Acti
         left -= len(content)
         attachments.append(_attachment(_file_name(part), media_type, content))
     return {**activity, "attachments": attachments} if attachments else activity
+
+
+def _without_claims(account: dict[str, Any]) -> dict[str, Any]:
+    """An account without a client's word on who it is in the directory, which nobody vouches for."""
+    return {name: value for name, value in account.items() if name.lower() != "aadobjectid"}
 
 
 def _facts(conversation_id: str, clock: Clock) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class Turn:
         effect = Send(
             operation=Operation.SEND,
             provisional=self.provisional_id(),
-            activity=_to_those_meant(activity, shows, channel_of(self.conversation)),
+            activity=_to_those_meant(self._in_its_tenant(activity), shows, channel_of(self.conversation)),
             service_url=service_url,
             shows=shows,
         )
@@ -225,11 +225,19 @@ class Turn:
             Send(
                 operation=operation,
                 provisional=activity_id,
-                activity=activity,
+                activity=self._in_its_tenant(activity),
                 service_url=service_url,
                 shows=shows,
             )
         )
+
+    def _in_its_tenant(self, activity: Json) -> Json:
+        """The activity with the conversation's tenant, which what a user said may not have named where it belongs."""
+        known = ((self.record or {}).get("reference") or {}).get("conversation") or {}
+        account = activity.get("conversation") or {}
+        if not known.get("tenantId") or account.get("tenantId") or account.get("id") != known.get("id"):
+            return activity
+        return {**activity, "conversation": {**account, "tenantId": known["tenantId"]}}
 
     def report(self, delivery: Delivery, status: Status, *, reason: str | None = None) -> None:
         self.effects.append(Report(report=report(delivery, status, self.at, reason=reason)))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.people import Json, Person, Sender
+from tests.serving import serving
 
 CHANNEL = "19:general@thread.tacv2"
 
@@ -128,6 +129,44 @@ class TestAnIdOnSeveralChannels:
         await in_shared(on(ann, "slack"), "C024BE91L", isGroup=True).says("hello")
         status, _ = await sender.posts({"to": {"user": "29:ann"}, "text": "news"})
         assert status == 422
+
+
+class TestADirectoryId:
+    async def test_is_no_client_s_to_claim(self, ann: Person, bob: Person, sender: Sender) -> None:
+        """Web Chat passes on whatever its client writes; Teams vouches for it."""
+        await ann.says("hello")
+        mallory = on(bob, "webchat", "a:mallory")
+        await mallory.posts(mallory.activity(text="hello", **{"from": {"id": "mallory", "aadObjectId": "aad-ann"}}))
+        assert await reaches(sender, {"aadObjectId": "aad-ann"}) == [ann.key]
+        assert (await sender.conversation(mallory))["user"] == {"id": "mallory", "name": None, "aadObjectId": None}
+        status, _ = await sender.posts({"to": {"aadObjectId": "aad-ann", "channelId": "webchat"}, "text": "news"})
+        assert status == 404
+
+    async def test_is_no_client_s_to_claim_on_the_local_channel(self, ann: Person, sender: Sender) -> None:
+        """Neither when the conversation begins nor with what is said; the bot is not told of it either."""
+        claim = {"id": "mallory", "aadObjectId": "aad-ann", "AadObjectID": "aad-ann"}
+        base = f"{ann.bot_url}/v3/directline/conversations"
+        async with ann.http.post(base, json={"user": claim}) as response:
+            began = await response.json()
+        url = f"{base}/{began['conversationId']}/activities"
+        authorization = {"Authorization": f"Bearer {began['token']}"}
+        said = {"type": "message", "text": "hello", "from": claim}
+        async with ann.http.post(url, json=said, headers=authorization) as response:
+            assert response.status == 200
+        async with ann.http.get(url, headers=authorization) as response:
+            accounts = [activity["from"] for activity in (await response.json())["activities"]]
+        assert {"id": "mallory", "role": "user"} in accounts
+        status, _ = await sender.posts({"to": {"aadObjectId": "aad-ann"}, "text": "news"})
+        assert status == 404
+
+
+class TestADirectoryIdOnOtherChannels:
+    service = serving(AAD_CHANNELS="msteams, webchat")
+
+    async def test_is_believed_if_that_is_wanted(self, ann: Person, sender: Sender) -> None:
+        there = on(ann, "webchat")
+        await there.says("hello")
+        assert await reaches(sender, {"aadObjectId": "aad-ann"}) == [there.key]
 
 
 class TestWhatOthersMayRead:

@@ -43,6 +43,7 @@ def test_nothing_has_to_be_set() -> None:
     assert (settings.jobs, settings.idle_dialogs, settings.state_modules) == (("jobs.examples",), (), ())
     assert (settings.away_after, settings.flush_after) == (timedelta(minutes=10), timedelta(seconds=2))
     assert settings.drain_seconds == 20
+    assert settings.aad_channels == ("msteams",)
     assert (settings.log_format, settings.log_level) == ("text", "info")
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.fake_channel import FakeChannel, Mood
-from tests.people import Person, Sender
+from tests.people import Json, Person, Sender
 from tests.serving import serving
 
 
@@ -37,6 +37,55 @@ class TestAConversationIsKnown:
         await ann.posts(ann.activity(text="hallo", locale="de-DE", localTimezone=None))
         known = await sender.conversation(ann)
         assert (known["locale"], known["timezone"]) == ("de-DE", "Europe/Berlin")
+
+    @pytest.mark.parametrize(
+        "thin",
+        [
+            {"type": "event", "name": "ping"},
+            {"type": "messageReaction", "reactionsAdded": [{"type": "like"}]},
+            {"type": "installationUpdate", "action": "add-upgrade"},
+            {"type": "conversationUpdate", "membersAdded": [{"id": "28:bot"}]},
+        ],
+        ids=lambda thin: str(thin["type"]),
+    )
+    async def test_by_all_that_was_ever_said_of_it(self, ann: Person, sender: Sender, thin: Json) -> None:
+        """What a thinner activity does not say stays known: the tenant, the kind, names, the directory id."""
+        await ann.says("hello")
+        before = await sender.conversation(ann)
+        nameless = {"from": {"id": "29:ann"}, "recipient": {"id": "28:bot"}, "conversation": {"id": ann.conversation}}
+        activity = ann.activity(**thin, **nameless, locale=None, localTimezone=None)
+        assert (await ann.posts(activity))[0] == 200
+        known = await sender.conversation(ann)
+        shown = ("conversationType", "tenantId", "user", "locale", "timezone", "reachability")
+        assert {name: known[name] for name in shown} == {name: before[name] for name in shown}
+        ann.news()
+        await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
+        sent = ann.channel.messages(ann.conversation)[-1]
+        assert sent["from"] == {"id": "28:bot", "name": "Aside"}
+        assert sent["recipient"]["name"] == "Ann"
+
+    async def test_by_whoever_spoke_and_not_by_what_nobody_said(
+        self, ann: Person, bob: Person, sender: Sender
+    ) -> None:
+        """An event of somebody else's, or of the bot itself, puts nobody in the user's place."""
+        await ann.says("hello")
+        for sender_of_it in ({"id": "29:bob"}, {"id": "28:bot", "name": "Aside"}):
+            await ann.posts(ann.activity(type="event", name="ping", **{"from": sender_of_it}))
+        assert (await sender.conversation(ann))["user"]["id"] == "29:ann"
+
+    async def test_by_a_tenant_in_the_channel_s_data(self, ann: Person, bob: Person, sender: Sender) -> None:
+        """Teams often names it there alone; a client on another channel may write what it likes there."""
+        await ann.posts(
+            ann.activity(
+                text="hello",
+                conversation={"id": ann.conversation, "conversationType": "personal"},
+                channelData={"tenant": {"id": "tenant-7"}},
+            )
+        )
+        assert (await sender.conversation(ann))["tenantId"] == "tenant-7"
+        bob.extra = {"channelId": "webchat", "conversation": {"id": bob.conversation}}
+        await bob.says("hello", channelData={"tenant": {"id": "tenant-7"}})
+        assert (await sender.conversation(bob))["tenantId"] is None
 
     async def test_apart_from_others_of_the_same_user(self, ann: Person, sender: Sender) -> None:
         """A second conversation does not replace the first."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,11 @@ People = Callable[..., Awaitable[list[Person]]]
 def people(ann: Person) -> People:
     """So many of a tenant, who have said hello."""
 
-    async def make(count: int, tenant: str = "tenant-1") -> list[Person]:
-        made = [Person(ann.http, ann.bot_url, ann.channel, f"{tenant} {number}") for number in range(count)]
+    async def make(count: int, tenant: str = "tenant-1", **elsewhere: Any) -> list[Person]:
+        names = [f"{tenant} {number}" for number in range(count)]
+        made = [Person(ann.http, ann.bot_url, ann.channel, name, **elsewhere) for name in names]
         for person in made:
-            person.extra["conversation"] = {"id": person.conversation, "tenantId": tenant}
+            person.extra["conversation"] = {"id": person.conversation, **({} if elsewhere else {"tenantId": tenant})}
             await person.says("hello")
         return made
 
@@ -96,6 +98,26 @@ class TestATenantThatIsToldToWait:
         assert (await sender.becomes(held, "delivered"))["attempts"] == 1
         told[0].news()
         assert await told[0].says("anything new?") == [], "this conversation was told to wait itself"
+
+    @pytest.mark.parametrize("named", [True, False], ids=["named in the channel's data", "not named"])
+    async def test_is_nobody_else_s_tenant(
+        self, people: People, sender: Sender, channel: FakeChannel, named: bool
+    ) -> None:
+        """Where the tenant stands in the channel's data alone, and where it stands nowhere."""
+
+        def data(tenant: str) -> Json:
+            return {"tenant": {"id": tenant}} if named else {}
+
+        *told, eve = await people(4, "tenant-8", channelData=data("tenant-8"))
+        (else_where,) = await people(1, "tenant-9", channelData=data("tenant-9"))
+        await self.told(told, sender, "3600")
+        await sender.becomes(await sender.notifies(else_where, "for others", mode="interject"), "delivered")
+        held = await sender.notifies(eve, "for eve", mode="interject")
+        if named:
+            await until(lambda: self._waits(sender, eve))
+            assert tried(channel, "for eve") == {}
+        else:
+            await sender.becomes(held, "delivered")
 
     async def _waits(self, sender: Sender, person: Person) -> bool:
         return await in_outboxes(sender, [person]) == [1]

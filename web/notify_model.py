@@ -112,7 +112,7 @@ class To(Part):
     """A user id: their personal conversation that was used last. One that is known on several channels needs
     channelId."""
     aad_object_id: Name | None = None
-    """A directory id, likewise."""
+    """A directory id, likewise; known from the channels in ``AAD_CHANNELS`` only."""
     all: Literal[True] | None = None
     """Every known conversation."""
     channel_id: Channels | None = None
