@@ -313,7 +313,7 @@ class Service:
             settings, conversation_state=conversation_state, user_state=user_state, services=services
         )
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
-        delivering = Delivering(host, self.notifications.content, settings.away_after)
+        delivering = Delivering(host, self.notifications.content, self.notifications.delivery, settings.away_after)
         self.pipeline = Pipeline(
             turns=self.turns,
             outbox=outbox,

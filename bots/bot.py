@@ -36,7 +36,7 @@ class AsideBot(ActivityHandler):
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
         await self._delivering.before_reply(turn_context)
-        if not await self._delivering.open(turn_context):
+        if not await self._delivering.open(turn_context) and not await self._delivering.answer(turn_context):
             await self._host.run(turn_context)
         await self._delivering.after_reply(turn_context)
 

@@ -18,7 +18,7 @@ from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
-from domain.effect import Broken, Cancel, Index, Notify, Operation, Report, Send, Submit
+from domain.effect import Answered, Broken, Cancel, Index, Notify, Operation, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
 from domain.reachability import Reachability
@@ -63,7 +63,7 @@ _UNREACHABLE = {
 }
 
 
-_RECORDS = (Report, Index)
+_RECORDS = (Report, Answered, Index)
 """What leaves with the acknowledgement. All else takes a while, in which the answer to a send would be lost."""
 
 _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
@@ -333,10 +333,12 @@ class Outbox:
             await _insist(partial(work.wake, claim.member, delay=again_in))
         return left
 
-    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Index | Broken) -> None:
+    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Answered | Index | Broken) -> None:
         match effect:
             case Report(report=status):
                 run.commands += recording(run.key, status)
+            case Answered(notification=nid, index=index, result=result):
+                run.commands.append(self._notifications.answering(nid, index, result))
             case Submit(job=request):
                 await self._jobs.submit(run.key, request)
                 reached("job_submitted")

@@ -13,6 +13,7 @@ import orjson
 from botbuilder.core import TurnContext
 from botbuilder.schema import ActivityTypes, DeliveryModes
 
+from dialogs.answers import RowOf, answered, tap_of
 from dialogs.host import DialogHost, Stack
 from dialogs.inbox import ContentOf, Said, content_of_delivery, held, open_entry, remember
 from dialogs.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
@@ -36,11 +37,13 @@ _SHOWN_IN = (Operation.SEND, Operation.UPDATE)
 """What a delivery may be shown in, the better first."""
 
 class Delivering:
-    """``content_of`` answers what a notification says, None once its record is gone."""
+    """``content_of`` answers what a notification says, ``row_of`` what became of one of its deliveries; None once the
+    record is gone."""
 
-    def __init__(self, host: DialogHost, content_of: ContentOf, away_after: timedelta) -> None:
+    def __init__(self, host: DialogHost, content_of: ContentOf, row_of: RowOf, away_after: timedelta) -> None:
         self._host = host
         self._content_of = content_of
+        self._row_of = row_of
         self._away_after = away_after
 
     # ------------------------------------------------------------------ the three moments
@@ -95,6 +98,24 @@ class Delivering:
         await self._ask_again(context, turn_of(context))
         return True
 
+    async def answer(self, context: TurnContext) -> bool:
+        """Take an answer to a notification, if that is what the user's activity is: a tap on one of its buttons. It is
+        offered to the dialogs; where none takes care of it, the user is told that it has arrived."""
+        tap = tap_of(context, _tapped(context))
+        if tap is None:
+            return False
+        locale = context.activity.locale
+        given = await answered(context, tap, self._content_of, self._row_of)
+        if given is not None and await self._host.offer_answer(context, given.event):
+            return True
+        if given is None:
+            said = say("digest_gone", locale)
+        else:
+            said = say("answer_noted" if given.first else "answer_stands", locale, title=given.title)
+        await context.send_activity(said)
+        await self._ask_again(context, turn_of(context))
+        return True
+
     # ------------------------------------------------------------------ saying
 
     async def _carry(
@@ -141,8 +162,9 @@ class Delivering:
         return await self._host.offer(context, _offered(*pair))
 
     async def _say(self, context: TurnContext, shown: Sequence[Said]) -> bool:
-        one = len(shown) == 1
-        await context.send_activity(present(shown[0][1], context.activity.locale) if one else digest(context, shown))
+        (delivery, content), *more = shown
+        one = present(content, context.activity.locale, delivery.id)
+        await context.send_activity(digest(context, shown) if more else one)
         return True
 
     async def _tried(

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from botbuilder.core import StatePropertyAccessor, TurnContext
-from botbuilder.dialogs import ComponentDialog, Dialog, DialogContext, DialogEvents, DialogSet, DialogTurnStatus
+from botbuilder.dialogs import (
+    ComponentDialog,
+    Dialog,
+    DialogContext,
+    DialogEvent,
+    DialogEvents,
+    DialogSet,
+    DialogTurnStatus,
+)
 from botbuilder.dialogs.dialog_state import DialogState
 from botbuilder.dialogs.memory import DialogStateManager, DialogStateManagerConfiguration
 
@@ -20,6 +28,8 @@ DIALOG_STATE = "DialogState"
 """The name of the conversation state's property that holds the dialog stack, as in the SDK's samples."""
 NOTIFICATION_EVENT = "aside.notification"
 """The dialog event by which the active dialog is offered a delivery before it is said the usual way."""
+ANSWER_EVENT = "aside.answer"
+"""The dialog event by which dialogs are offered what the user has answered to a notification."""
 _MEMORY = DialogStateManagerConfiguration.__name__
 _COMPONENT_STATE = "dialogs"
 """Under which the SDK's ComponentDialog keeps its inner stack (``ComponentDialog.persisted_dialog_state``)."""
@@ -75,6 +85,14 @@ class DialogHost:
             return False
         dialogs = await self._context(context)
         return bool(await _innermost(dialogs).emit_event(NOTIFICATION_EVENT, value))
+
+    async def offer_answer(self, context: TurnContext, value: dict[str, Any]) -> bool:
+        """Offer an answer to a notification as a dialog event, to the active dialog and its parents or, where none is
+        active, to the root dialog; True if one took care of it."""
+        dialogs = await self._context(context)
+        if await self.active(context):
+            return bool(await _innermost(dialogs).emit_event(ANSWER_EVENT, value))
+        return bool(await self.root.on_dialog_event(dialogs, DialogEvent(name=ANSWER_EVENT, value=value)))
 
     async def active(self, context: TurnContext) -> bool:
         """Whether any dialog is on the stack."""

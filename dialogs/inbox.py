@@ -10,7 +10,7 @@ from botbuilder.core import TurnContext
 from dialogs.presentation import LINES, Entry, entry_of, in_digest_order, present
 from domain.clock import from_ms, to_ms
 from domain.delivery import Delivery, Status
-from domain.ids import NotificationId
+from domain.ids import DeliveryId, NotificationId
 from domain.notification import Content, Json
 from state.turn import Turn, turn_of
 
@@ -91,14 +91,14 @@ async def open_entry(context: TurnContext, content_of: ContentOf, wanted: str) -
     if entry is not None:
         told = await _told(entry, content_of)
         if told is not None:
-            await context.send_activity(present(told, context.activity.locale))
+            await context.send_activity(present(told, context.activity.locale, DeliveryId(wanted)))
         return told is not None
     waiting = next((delivery for delivery in held(turn) if delivery.id == wanted), None)
     content = await content_of_delivery(waiting, content_of) if waiting is not None else None
     if waiting is None or content is None:
         return False
     turn.showing = (waiting,)
-    await context.send_activity(present(content, context.activity.locale))
+    await context.send_activity(present(content, context.activity.locale, waiting.id))
     if turn.showing:  # it goes out in the answer to the request
         turn.showing = ()
         turn.report(waiting, Status.DELIVERED, reason="in_response")

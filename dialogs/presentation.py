@@ -12,6 +12,7 @@ from botbuilder.schema import Activity, ActivityTypes
 from dialogs.texts import say
 from dialogs.times import when
 from domain.delivery import Delivery
+from domain.ids import DeliveryId
 from domain.notification import Content, Json
 from state.activities import activity_from_json
 
@@ -19,15 +20,18 @@ HERO_CARD = "application/vnd.microsoft.card.hero"
 OPEN_FIELD = "asideOpen"
 """In the value of a digest's button: the id of the delivery to be shown."""
 OPEN_COMMAND = "open {number}"
+ANSWER_FIELD = "asideAnswer"
+"""In the value of an action's button: the id of the delivery that is answered."""
+ANSWER_COMMAND = "answer {delivery} {action}"
 LINES = 20
 """Of a digest, or a page of the inbox."""
 
 
-def present(content: Content, locale: str | None) -> Activity:
-    """The message for one notification: its own activity, with its title, reason, source and actions on a card."""
+def present(content: Content, locale: str | None, delivery: DeliveryId) -> Activity:
+    """The message for one delivery: its own activity, with its title, reason, source and actions on a card."""
     body: Json = {"type": ActivityTypes.message.value, **content.activity}
     if content.title or content.actions or content.reason or content.source:
-        body["attachments"] = [_card(content, locale), *body.get("attachments", [])]
+        body["attachments"] = [_card(content, locale, delivery), *body.get("attachments", [])]
         if "text" in body:
             body.setdefault("summary", body.pop("text"))
     return activity_from_json(body)
@@ -98,7 +102,7 @@ def with_buttons(text: str, entries: Sequence[Entry], locale: str | None, first:
     return activity_from_json({"type": ActivityTypes.message.value, "text": text, "attachments": [card]})
 
 
-def _card(content: Content, locale: str | None) -> Json:
+def _card(content: Content, locale: str | None, delivery: DeliveryId) -> Json:
     below = []
     if content.reason:
         below.append(say("card_reason", locale, reason=content.reason))
@@ -109,11 +113,25 @@ def _card(content: Content, locale: str | None) -> Json:
     if content.title:
         card["title"] = content.title
     if content.actions:
-        card["buttons"] = [_button(action) for action in content.actions]
+        card["buttons"] = [_button(action, delivery, at) for at, action in enumerate(content.actions)]
     return {"contentType": HERO_CARD, "content": card}
 
 
-def _button(action: Json) -> Json:
+def _button(action: Json, delivery: DeliveryId, at: int) -> Json:
     if "url" in action:
         return {"type": "openUrl", "title": action["title"], "value": action["url"]}
-    return {"type": "imBack", "title": action["title"], "value": action["value"]}
+    if "say" in action:
+        return {"type": "imBack", "title": action["title"], "value": action["say"]}
+    return answer_button(action["title"], delivery, at)
+
+
+def answer_button(title: str, delivery: DeliveryId, action: int) -> Json:
+    """The button that answers a delivery with its action of this number, from 0; where a channel drops a button's
+    value, its text does."""
+    return {
+        "type": "messageBack",
+        "title": title,
+        "text": ANSWER_COMMAND.format(delivery=delivery, action=action),
+        "displayText": title,
+        "value": {ANSWER_FIELD: delivery, "action": action},
+    }

@@ -81,6 +81,8 @@ ENGLISH: Mapping[str, str] = {
     "digest_urgent": "(urgent) ",
     "digest_open": "Open {number}",
     "digest_gone": "I no longer have that one.",
+    "answer_noted": "Thank you, I have passed it on: {title}",
+    "answer_stands": "You have answered that already; your first answer stands.",
     "apology": "I am sorry, something went wrong on my side. Please try again. (Reference: {reference})",
     "apology_lost": (
         "I am sorry, I lost track of what we were doing, so we have to start over. Please try again. "

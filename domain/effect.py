@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from domain.delivery import Delivery, StatusReport
 from domain.errors import NewerState
-from domain.ids import ConversationKey, JobId
+from domain.ids import ConversationKey, JobId, NotificationId
 from domain.job import JobRequest
 from domain.notification import Json, Notification
 from domain.value import value
@@ -83,6 +83,15 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What the user has answered to a delivery, to be recorded unless there is an answer already."""
+
+    notification: NotificationId
+    index: int
+    result: Any
+
+
+@dataclass(frozen=True, kw_only=True)
 class Index:
     """The conversation, to be entered in the indexes under these ids."""
 
@@ -99,7 +108,7 @@ class Broken:
     cause: str
 
 
-Effect = Send | Submit | Cancel | Notify | Report | Index | Broken
+Effect = Send | Submit | Cancel | Notify | Report | Answered | Index | Broken
 
 
 def effect_to_json(effect: Effect) -> Json:
@@ -114,6 +123,13 @@ def effect_to_json(effect: Effect) -> Json:
             return {"kind": "notify", "notification": effect.notification.to_json()}
         case Report():
             return {"kind": "report", "report": effect.report.to_json()}
+        case Answered():
+            return {
+                "kind": "answered",
+                "notification": effect.notification,
+                "index": effect.index,
+                "result": effect.result,
+            }
         case Index():
             return {
                 "kind": "index",
@@ -163,6 +179,10 @@ def _read(body: dict[str, Any]) -> Effect:
             return Notify(notification=Notification.from_json(body["notification"]))
         case "report":
             return Report(report=StatusReport.from_json(body["report"]))
+        case "answered":
+            return Answered(
+                notification=NotificationId(body["notification"]), index=body["index"], result=body["result"]
+            )
         case "index":
             return Index(
                 conversation=ConversationKey(body["conversation"]),

@@ -43,7 +43,7 @@ class Content:
     reason: str | None = None
     source: str | None = None
     actions: tuple[Json, ...] = ()
-    """Each ``{"title", "value"}`` or ``{"title", "url"}``."""
+    """Each ``{"title", "value"}``, ``{"title", "say"}`` or ``{"title", "url"}``."""
 
     @property
     def summary(self) -> str:

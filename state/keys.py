@@ -168,6 +168,11 @@ def deliveries(notification_id: NotificationId) -> str:
     return f"aside:{_tag(notification_id)}:d"
 
 
+def results(notification_id: NotificationId) -> str:
+    """Hash: recipient number to what its user has answered, as JSON."""
+    return f"aside:{_tag(notification_id)}:r"
+
+
 def notifications() -> str:
     """Sorted set: notification ids by the time they were accepted, in milliseconds."""
     return "aside:notifications"

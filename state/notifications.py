@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -97,6 +97,16 @@ return 1
 """
 )
 
+# KEYS deliveries results | index, ttl, result as JSON -> 1 recorded | 0 there is no such delivery, or a result already
+_ANSWER = Script(
+    """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[3]) == 0 then return 0 end
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+)
+
 # KEYS notification -> 1 to be withdrawn | 0 unknown
 _CANCEL = Script(
     """
@@ -144,6 +154,8 @@ class DeliveryRow:
     reason: str | None = None
     activity_id: str | None = None
     may_be_repeated: bool = False
+    result: Any = None
+    """What the user has answered to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,6 +345,12 @@ class Notifications:
             [report.index, str(report.status), orjson.dumps(details)],
         )
 
+    @staticmethod
+    def answering(nid: NotificationId, index: int, result: Any) -> Command:
+        """The command that records what a user has answered to a delivery; what was answered first stands."""
+        names = [keys.deliveries(nid), keys.results(nid)]
+        return scripted(_ANSWER, names, [index, keys.NOTIFICATION_TTL, orjson.dumps(result)])
+
     async def reopen(self, nid: NotificationId, index: int) -> None:
         """Take a failed delivery up again: it is pending, and its status may change once more."""
         names = [keys.notification(nid), keys.deliveries(nid)]
@@ -372,6 +390,10 @@ class Notifications:
             start += PAGE
         return found, None
 
+    async def delivery(self, nid: NotificationId, index: int) -> DeliveryRow | None:
+        """What became of the delivery to recipient number ``index``."""
+        return next(iter(await self._rows(nid, range(index, index + 1))), None)
+
     async def recent(
         self, *, before: int | None = None, limit: int = 50
     ) -> tuple[list[NotificationRecord], int | None]:
@@ -390,8 +412,14 @@ class Notifications:
     async def _rows(self, nid: NotificationId, indexes: range) -> list[DeliveryRow]:
         if not indexes:
             return []
-        values = await self._store.run("HMGET", keys.deliveries(nid), *indexes)
-        return [_row(index, value) for index, value in zip(indexes, values, strict=True) if value is not None]
+        values, results = await self._store.sequence(
+            Command(("HMGET", keys.deliveries(nid), *indexes)), Command(("HMGET", keys.results(nid), *indexes))
+        )
+        return [
+            replace(_row(index, value), result=orjson.loads(result) if result is not None else None)
+            for index, value, result in zip(indexes, values, results, strict=True)
+            if value is not None
+        ]
 
 
 # KEYS idempotency | entry, ttl -> the entry that was there before, or nil

@@ -102,6 +102,7 @@ class Life:
             Notification(**{**vars(notification), "id": NotificationId("ntf_2")}), Everyone(), 1
         )
         await self.notifications.enter(NID, 0, [K], Status.PENDING)
+        await self.store.sequence(self.notifications.answering(NID, 0, "yes"))
         await self.mail.put([(K, delivery("ntf_1.0"))])
         await self.mail.put_again(K, delivery("ntf_1.0"))
         await self.mail.withdraw(K, DeliveryId("ntf_1.0"))
@@ -199,6 +200,7 @@ async def test_what_is_declared_permanent_is_there(store: Store) -> None:
         (keys.notification(NID), keys.NOTIFICATION_TTL),
         (keys.recipients(NID), keys.NOTIFICATION_TTL),
         (keys.deliveries(NID), keys.NOTIFICATION_TTL),
+        (keys.results(NID), keys.NOTIFICATION_TTL),
         (keys.job(K, JobId("done")), keys.JOB_TTL),
         (keys.job(K, JobId("cancelled")), keys.JOB_TTL),
         (keys.transcript("c1"), keys.TRANSCRIPT_TTL),

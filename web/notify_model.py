@@ -78,19 +78,23 @@ Channels = Annotated[
 
 
 class Action(Part):
-    """What the user can do: say ``value`` with one tap, or open ``url``."""
+    """What the user can do with one tap: answer the notification with ``value``, say the text ``say`` as if it was
+    typed, or open ``url``."""
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     value: Line | None = None
+    """The answer, as it is in the delivery's result then. It never reaches a form that is open."""
+    say: Line | None = None
     url: Annotated[str, spelled(r"^https?://[^\s/]\S*$", "https://example.org/report", max_length=2048)] | None = Field(
         default=None, validate_default=True
     )
 
     @field_validator("url")
     @classmethod
-    def _one_of_two(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if "value" in info.data and (info.data["value"] is None) == (url is None):
-            raise ValueError("Give exactly one of value and url.")
+    def _one_of_three(cls, url: str | None, info: ValidationInfo) -> str | None:
+        others = [info.data[name] for name in ("value", "say") if name in info.data]
+        if len(others) == 2 and sum(given is not None for given in (url, *others)) != 1:
+            raise ValueError("Give exactly one of value, say and url.")
         return url
 
 

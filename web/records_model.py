@@ -71,6 +71,8 @@ class DeliveryView(View):
     reason: str | None
     activity_id: str | None
     may_be_repeated: bool
+    result: Any
+    """What the user has answered to it: the ``value`` of the action that was tapped first."""
 
     @classmethod
     def of(cls, row: DeliveryRow) -> DeliveryView:
@@ -82,6 +84,7 @@ class DeliveryView(View):
             reason=row.reason,
             activity_id=row.activity_id,
             may_be_repeated=row.may_be_repeated,
+            result=row.result,
         )
 
 
