@@ -1070,6 +1070,7 @@ async def test_deliveries_are_told(site: Site) -> None:
         "reason": None,
         "activityId": "act1",
         "mayBeRepeated": True,
+        "result": None,
     }
     found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
     assert [[each["conversation"] for each in page] for page in found] == [[ADA], [BOB]]
