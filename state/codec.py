@@ -1,7 +1,8 @@
 """State as versioned JSON: what SDK dialogs and a developer's plain classes put in state, and nothing that could run.
 
 Values that JSON knows are stored as they are. Everything else is an object with a ``$type``: dates, tuples, sets,
-bytes and the like by a short name; classes of the SDK as ``sdk:Name``; a developer's own as ``module:Class``.
+bytes and the like by a short name; classes of the SDK as ``sdk:Name``; a developer's own as ``module:Class``, with what
+they are as the builtin type that they derive from. Numbers of numpy become plain ones.
 Decoding creates instances without calling anything of theirs (but ``__hash__`` and ``__eq__`` where they lie in a
 set or are a key), and only of classes from packages that were allowed by name; a class found through somebody
 else's module does not count. State is a tree: an object that was stored in two places comes back as two.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import base64
 import importlib
 import math
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -23,6 +25,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from domain.errors import UndecodableState, UnstorableState
+from state import builtin_kinds
 from state.instances import SDK_CLASSES, SDK_NAMES, attributes_of, instance_of, is_plain
 
 MAX_INT = 2**63 - 1
@@ -61,10 +64,16 @@ _SCALARS: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
     bytes: ("bytes", lambda v: base64.b64encode(v).decode(), base64.b64decode),
     int: ("int", hex, lambda s: int(s, 16)),
     float: ("float", repr, float),
+    **builtin_kinds.SCALARS,
 }
 _SCALAR_DECODERS = {name: decode for name, _, decode in _SCALARS.values()}
 _COLLECTIONS: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset"}
 _COLLECTION_DECODERS: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_MAPPING_DECODERS: dict[str, Callable[[dict[Any, Any]], Any]] = {
+    "dict": dict,
+    "OrderedDict": OrderedDict,
+    "Counter": builtin_kinds.counter_of,
+}
 
 
 def _ints(text: str) -> list[int]:
@@ -111,6 +120,8 @@ class Codec:
             return {"$type": name, "v": encode(value)}
         if isinstance(value, Enum):
             return {"$type": "enum", "class": self._name(kind, path), "v": self._flatten(value.value, path, above)}
+        if builtin_kinds.is_numpy(kind):
+            return self._flatten(builtin_kinds.number_of(value, path), path, above)
         if id(value) in above:
             raise UnstorableState(f"{path} refers to an object that contains it; state is stored as a tree.")
         if len(above) == MAX_DEPTH:
@@ -131,26 +142,53 @@ class Codec:
             if kind is not tuple:
                 items.sort(key=orjson.dumps)  # the same set gives the same bytes
             return {"$type": _COLLECTIONS[kind], "v": items}
+        if kind is OrderedDict or kind is Counter:
+            return {"$type": kind.__name__, "v": self._pairs(value, path, above)}
+        if kind is defaultdict:
+            factory = builtin_kinds.factory_name(value, path)
+            return {"$type": "defaultdict", "of": factory, "v": self._pairs(value, path, above)}
+        if kind is deque:
+            items = [self._flatten(item, f"{path}[{i}]", above) for i, item in enumerate(value)]
+            return {"$type": "deque", "of": value.maxlen, "v": items}
         name = self._name(kind, path)
+        if getattr(value, "__dict__", None) is value:
+            raise UnstorableState(f"{path} is a {name}, whose items are its attributes; define __getattr__ for that.")
         attributes = {
             attribute: self._flatten(item, f"{path}.{attribute}", above) for attribute, item in attributes_of(value)
         }
-        return {"$type": name, "v": attributes}
+        base = builtin_kinds.builtin_base(kind)
+        if base is None:
+            return {"$type": name, "v": attributes}
+        return {"$type": name, "v": attributes, "of": self._flatten_base(base, value, path, above)}
+
+    def _flatten_base(self, base: type, value: Any, path: str, above: set[int]) -> Any:
+        """What an instance of an own class is as the builtin type it derives from: a value, its items or its pairs."""
+        plain = builtin_kinds.plain_part(base, value)
+        if isinstance(plain, dict):
+            return self._pairs(plain, path, above)
+        if not isinstance(plain, list | set):
+            return self._flatten(plain, path, above)
+        items = [self._flatten(item, f"{path}[{i}]", above) for i, item in enumerate(plain)]
+        if isinstance(plain, set):
+            items.sort(key=orjson.dumps)
+        return items
 
     def _flatten_dict(self, value: dict[Any, Any], path: str, above: set[int]) -> Any:
         if all(type(key) is str and key[:1] != "$" for key in value):
             return {key: self._flatten(item, f"{path}.{key}", above) for key, item in value.items()}
-        pairs = [
+        return {"$type": "dict", "v": self._pairs(value, path, above)}
+
+    def _pairs(self, value: dict[Any, Any], path: str, above: set[int]) -> Any:
+        return [
             [self._flatten(key, f"{path} key", above), self._flatten(item, f"{path}[{key!r}]", above)]
             for key, item in value.items()
         ]
-        return {"$type": "dict", "v": pairs}
 
     def _name(self, cls: type, path: str) -> str:
         if cls in SDK_NAMES:
             return f"sdk:{SDK_NAMES[cls]}"
         name = f"{cls.__module__}:{cls.__qualname__}"
-        if not is_plain(cls):
+        if not _storable(cls):
             raise UnstorableState(
                 f"{path} is a {name}, which is more than its attributes; store plain values or a plain class instead."
             )
@@ -163,7 +201,18 @@ class Codec:
             raise UnstorableState(
                 f"{path} is a {name}: a class made inside a function cannot be found again; define it in a module."
             )
+        if not self._finds(name, cls):
+            raise UnstorableState(
+                f"{path} is a {name}, which its module does not have under this name; define it there, "
+                "or give it its name there, as in Pair = namedtuple('Pair', 'a b')."
+            )
         return name
+
+    def _finds(self, name: str, cls: type) -> bool:
+        try:
+            return self._class(name) is cls
+        except Exception:  # whatever importing its module raises
+            return False
 
     # ------------------------------------------------------------------ decoding
 
@@ -180,14 +229,31 @@ class Codec:
             return _SCALAR_DECODERS[name](body)
         if name in _COLLECTION_DECODERS:
             return _COLLECTION_DECODERS[name]([self._restore(item) for item in body])
-        if name == "dict":
-            return {self._restore(key): self._restore(item) for key, item in body}
+        if name in _MAPPING_DECODERS:
+            return _MAPPING_DECODERS[name](self._restore_pairs(body))
+        if name == "defaultdict":
+            return builtin_kinds.defaultdict_of(value["of"], self._restore_pairs(body))
+        if name == "deque":
+            return builtin_kinds.deque_of(value["of"], [self._restore(item) for item in body])
         if name == "enum":
             return self._member(value["class"], self._restore(body))
-        cls = self._class(name)
+        cls: Any = self._class(name)
         if issubclass(cls, Enum):
             raise UndecodableState(f"Stored state names the enum {name} as a plain class.")
-        return instance_of(cls, {key: self._restore(item) for key, item in body.items()})
+        base = builtin_kinds.builtin_base(cls)
+        if (base is None) != ("of" not in value):
+            raise UndecodableState(f"Stored state holds a {name}, which derived from something else then.")
+        attributes = {key: self._restore(item) for key, item in body.items()}
+        return instance_of(cls, attributes, None if base is None else self._restore_base(base, cls, value["of"]))
+
+    def _restore_base(self, base: type, cls: type, stored: Any) -> Any:
+        if issubclass(base, dict):
+            return builtin_kinds.instance_with(base, cls, self._restore_pairs(stored))
+        items = [self._restore(item) for item in stored] if isinstance(stored, list) else self._restore(stored)
+        return builtin_kinds.instance_with(base, cls, items)
+
+    def _restore_pairs(self, pairs: Any) -> dict[Any, Any]:
+        return {self._restore(key): self._restore(item) for key, item in pairs}
 
     def _member(self, name: str, value: Any) -> Any:
         """The member of an enum, looked up in its table: its class is not called."""
@@ -220,12 +286,17 @@ class Codec:
         target: Any = importlib.import_module(module_name)
         for part in qualified.split("."):
             target = vars(target)[part]
-        if not isinstance(target, type) or target.__module__ != module_name or not is_plain(target):
+        if not isinstance(target, type) or target.__module__ != module_name or not _storable(target):
             raise UndecodableState(f"Stored state holds a {name}, which is not a class that state may hold.")
         return target
 
     def _allowed(self, module: str) -> bool:
         return any(module == package or module.startswith(package + ".") for package in self._packages)
+
+
+def _storable(cls: Any) -> bool:
+    """Whether instances are their attributes, or those and the value of one builtin type."""
+    return builtin_kinds.builtin_base(cls) is not None or is_plain(cls)
 
 
 def _text(value: str, path: str) -> str:

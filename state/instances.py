@@ -9,17 +9,21 @@ from enum import Enum
 from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any
 
+import botbuilder.core as sdk_core
 import botbuilder.dialogs as sdk_dialogs
 import botbuilder.dialogs.choices as sdk_choices
 import botbuilder.schema as sdk_schema
 import botbuilder.schema.teams as sdk_teams
+from botbuilder.core.recognizer_result import TopIntent
 from botbuilder.dialogs.dialog_state import DialogState
 from botbuilder.dialogs.prompts import DateTimeResolution, PromptOptions
 from botbuilder.dialogs.prompts.oauth_prompt import CallerInfo
 from msrest.serialization import Model
 
-_SDK_MODULES = (sdk_schema, sdk_teams, sdk_dialogs, sdk_choices)
-_SDK_EXTRA = (DialogState, PromptOptions, DateTimeResolution, CallerInfo)
+from state.builtin_kinds import MADE_BY_CLASS
+
+_SDK_MODULES = (sdk_schema, sdk_teams, sdk_dialogs, sdk_choices, sdk_core)
+_SDK_EXTRA = (DialogState, PromptOptions, DateTimeResolution, CallerInfo, TopIntent)
 
 
 def _sdk_classes() -> dict[str, type]:
@@ -37,15 +41,12 @@ def _sdk_classes() -> dict[str, type]:
 SDK_CLASSES = _sdk_classes()
 SDK_NAMES = {cls: name for name, cls in SDK_CLASSES.items()}
 
-_MADE_BY_CLASS = 1 << 9
-"""Py_TPFLAGS_HEAPTYPE: set for what a class statement made, not set for the interpreter's own types."""
-
 
 @functools.cache
 def is_plain(cls: type) -> bool:
     """Whether instances are attributes and nothing else (no function, no subclass of dict, int, Exception, ...)."""
     return issubclass(cls, Enum) or all(
-        base.__flags__ & _MADE_BY_CLASS and not isinstance(vars(base).get("__new__"), BuiltinFunctionType)
+        base.__flags__ & MADE_BY_CLASS and not isinstance(vars(base).get("__new__"), BuiltinFunctionType)
         for base in cls.__mro__[:-1]
     )
 
@@ -80,7 +81,7 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
         if not (type(item) is dict and not item if name == "additional_properties" else item is None):
             yield name, item
     for name, item in attributes.items():
-        if name not in blank:
+        if name not in blank and name != "__orig_class__":  # which a subscripted generic leaves in its instances
             yield name, item
     for name, slot in _slots(cls).items():
         try:
@@ -89,9 +90,9 @@ def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def instance_of(cls: type, attributes: dict[str, Any]) -> Any:
-    """An instance with these attributes, made without running any of its class's code."""
-    instance: Any = object.__new__(cls)
+def instance_of(cls: type, attributes: dict[str, Any], bare: Any = None) -> Any:
+    """An instance with these attributes (``bare``, if given), made without running any of its class's code."""
+    instance: Any = object.__new__(cls) if bare is None else bare
     slots = _slots(cls)
     blank = _blank(cls)
     if blank:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -11,13 +12,17 @@ from decimal import Decimal
 from enum import Enum, Flag, IntEnum, IntFlag, StrEnum
 from fractions import Fraction
 from http import HTTPStatus
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from string import Template
 from subprocess import Popen
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pydantic
 import pytest
+from botbuilder.core import IntentScore, RecognizerResult
+from botbuilder.core.recognizer_result import TopIntent
 from botbuilder.dialogs import DialogInstance, DialogReason
 from botbuilder.dialogs.choices import Choice, FoundChoice, ListStyle
 from botbuilder.dialogs.dialog_state import DialogState
@@ -154,6 +159,108 @@ class OwnActivity(Activity):
     """A model of the developer's own, derived from the SDK's."""
 
 
+class Pair(NamedTuple):
+    a: int
+    b: list[str]
+
+
+class Guarded(Pair):
+    def __new__(cls, *values: Any) -> Any:
+        raise AssertionError("what is read calls nothing")
+
+
+OldPair: Any = namedtuple("OldPair", "a b")
+
+
+class Bag(dict[str, Any]):
+    """A dictionary that tells of what is done to it, with an attribute."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise AssertionError("what is read calls nothing")
+
+    __init__ = update = __setitem__  # type: ignore[assignment]
+
+
+def bag() -> Bag:
+    made = Bag.__new__(Bag)
+    dict.update(made, {"a": [1], "$b": Level.HIGH})
+    made.colour = "red"
+    return made
+
+
+class Basket(list[Any]):
+    def __iter__(self) -> Any:
+        raise AssertionError("what is stored is what is there")
+
+    __len__ = extend = append = __init__ = __iter__  # type: ignore[assignment]
+
+
+def basket() -> Basket:
+    made: Basket = list.__new__(Basket)
+    list.extend(made, [(1,), "x"])
+    return made
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Shout(str):
+    def __str__(self) -> str:
+        return self.upper()
+
+
+class Ratio(float):
+    pass
+
+
+class Cents(int):
+    pass
+
+
+class Blob(bytes):
+    pass
+
+
+class Tags(set[str]):
+    pass
+
+
+class Frozen(frozenset[str]):
+    pass
+
+
+class Ranked(OrderedDict[str, int]):
+    def __setitem__(self, key: str, value: int) -> None:
+        raise AssertionError("what is read calls nothing")
+
+
+def ranked() -> Ranked:
+    made: Ranked = OrderedDict.__new__(Ranked)
+    for key in "ba":
+        OrderedDict.__setitem__(made, key, 1)
+    return made
+
+
+class Votes(Counter[str]):
+    pass
+
+
+T = TypeVar("T")
+
+
+class Box(Generic[T]):
+    def __init__(self, content: T) -> None:
+        self.content = content
+
+
+class Page(pydantic.BaseModel, Generic[T]):
+    items: list[T]
+
+
+NumberPage = Page[int]
+
+
 def nested_stack() -> DialogState:
     """Two component dialogs deep, as the SDK keeps it."""
     prompt = DialogInstance()
@@ -230,6 +337,22 @@ ROUND_TRIPS: dict[str, Any] = {
     ),
     "card": HeroCard(title="t", buttons=[CardAction(type="imBack", value={"a": None, "b": {}})]),
     "token": TokenResponse(token="t"),
+    "named tuples": [Pair(1, ["x"]), tuple.__new__(Guarded, (1, 2)), OldPair(1, (2,)), {OldPair(1, 2): 3}],
+    "ordered": [OrderedDict(b=1, a=(2,)), OrderedDict({1: 2})],
+    "with defaults": [defaultdict(list, a=[1]), defaultdict(int, {1: 2}), defaultdict(None, a=1), defaultdict(Counter)],
+    "counts": Counter("banana"),
+    "queues": [deque([1, (2,)]), deque("abc", maxlen=2), deque()],
+    "paths": [Path("/tmp/x"), PurePosixPath("a/b"), PureWindowsPath("c:\\x")],
+    "fractions": [Fraction(1, 3), Fraction(-7), Fraction(10**30, 7)],
+    "a dict of one's own": bag(),
+    "a list of one's own": basket(),
+    "text of one's own": [Name("x"), {Name("k"): Name("v")}, Shout("loud"), {Shout("a"): 1}],
+    "numbers of one's own": [Ratio(0.5), Ratio("inf"), Cents(5), Cents(2**70)],
+    "bytes and sets of one's own": [Blob(b"\x00"), Tags("ab"), Frozen("ab")],
+    "collections of one's own": [ranked(), Votes("aab")],
+    "subscripted": [Box[int](1), Box[list[str]](["x"]), NumberPage(items=[1])],
+    "recognized": RecognizerResult(text="x", intents={"Book": IntentScore(0.9)}, entities={"to": [["Riga"]]}),
+    "top intent": TopIntent("Book", 0.9),
     "derived from the SDK": OwnActivity(text="x", value={}),
 }
 
@@ -240,12 +363,17 @@ BY_IDENTITY: tuple[Any, ...] = (object.__eq__, Model.__eq__)
 def state_of(value: Any) -> Any:
     """A value with the types of everything in it, and with the attributes of what compares by identity."""
     if isinstance(value, dict):
-        return [dict, *([state_of(key), state_of(item)] for key, item in value.items())]
+        kept = [getattr(value, name, None) for name in ("default_factory", "__dict__")]
+        return [type(value), kept, *([state_of(key), state_of(item)] for key, item in dict.items(value))]
     if isinstance(value, list | tuple):
-        return [type(value), *(state_of(item) for item in value)]
+        items: Any = list if isinstance(value, list) else tuple
+        return [type(value), *(state_of(item) for item in items.__iter__(value))]
+    if isinstance(value, deque):
+        return [deque, value.maxlen, *(state_of(item) for item in value)]
     kind = type(value)
     if not isinstance(value, Enum) and any(kind.__eq__ is same for same in BY_IDENTITY) and hasattr(value, "__dict__"):
-        return [kind, {name: state_of(item) for name, item in vars(value).items()}]
+        attributes = {name: state_of(item) for name, item in vars(value).items() if name != "__orig_class__"}
+        return [kind, attributes]
     return [kind, value]
 
 
@@ -364,12 +492,9 @@ def test_any_tree_of_values_comes_out(value: Any) -> None:
 # --------------------------------------------------------------------- what is refused when it is put in
 
 
-class Pair(NamedTuple):
-    a: int
-
-
-class Bag(dict[str, int]):
-    pass
+class Own(dict[str, int]):
+    def __init__(self) -> None:
+        self.__dict__ = self
 
 
 class Failure(Exception):
@@ -400,12 +525,67 @@ def deep(levels: int) -> Any:
     return value
 
 
+class Generic_:
+    """As numpy's scalars look; numpy itself is not installed everywhere."""
+
+    def __init__(self, plain: Any = None) -> None:
+        self.plain = plain
+
+    def item(self) -> Any:
+        return self if self.plain is None else self.plain
+
+
+Generic_.__module__, Generic_.__name__ = "numpy", "generic"
+
+
+class Long(Generic_):
+    pass
+
+
+Long.__module__, Long.__qualname__ = "numpy", "longdouble"
+
+
+class Float64(float, Generic_):
+    def __init__(self, plain: float) -> None:
+        Generic_.__init__(self, plain)
+
+
+Float64.__module__ = "numpy"
+
+
+class Array:
+    def item(self) -> int:
+        return 1
+
+
+Array.__module__, Array.__qualname__ = "numpy", "ndarray"
+
+
+def test_scalars_of_numpy_are_stored_as_plain_values() -> None:
+    """As keys and in sets too."""
+    state = {"a": [Generic_(5), Generic_(True), Float64(0.5), Generic_("x")], Generic_("k"): {Generic_(1)}}
+    restored = CODEC.decode(CODEC.encode(state))
+    assert state_of(restored) == state_of({"a": [5, True, 0.5, "x"], "k": {1}})
+
+
+def nobody() -> Any:
+    return type("Nobody", (tuple,), {})([1])
+
+
+def page_of_text() -> Any:
+    return Page[str](items=["x"])
+
+
 REFUSED: dict[str, tuple[Any, str, str]] = {
-    "another package's class": (Fraction(1, 2), "fractions:Fraction", "add 'fractions' to STATE_MODULES"),
+    "another package's class": (Template("x"), "string:Template", "add 'string' to STATE_MODULES"),
     "another package's enum": (HTTPStatus.OK, "http:HTTPStatus", "add 'http' to STATE_MODULES"),
     "a local class": (local(), "Local", "define it in a module"),
-    "a dict subclass": (Bag(a=1), "tests.test_codec:Bag", "store plain values or a plain class"),
-    "a named tuple": (Pair(1), "tests.test_codec:Pair", "store plain values or a plain class"),
+    "attributes that are items": (Own(), "tests.test_codec:Own", "define __getattr__"),
+    "defaults that run code": (defaultdict(lambda: 0), "defaultdict", "use a dict and setdefault()"),
+    "a class under another name": (nobody(), "tests.test_codec:Nobody", "its name there"),
+    "subscripted by pydantic": (page_of_text(), "tests.test_codec:Page[str]", "its name there"),
+    "a table of numpy": (Array(), "numpy:ndarray", "tolist()"),
+    "a number of numpy that has no plain one": (Long(), "numpy:longdouble", "float()"),
     "an exception": (Failure(), "tests.test_codec:Failure", "store plain values or a plain class"),
     "a function": (local, "builtins:function", "store plain values or a plain class"),
     "a method": ([].append, "builtins:builtin_function_or_method", "store plain values or a plain class"),
@@ -427,12 +607,13 @@ def test_what_cannot_be_stored_is_refused_with_its_place(value: Any, what: str, 
     assert advice in message
 
 
-@pytest.mark.parametrize("inside", ["key", "member", "attribute"])
+@pytest.mark.parametrize("inside", ["key", "member", "item", "attribute"])
 def test_the_place_of_what_is_refused_is_named_wherever_it_is(inside: str) -> None:
     places: dict[str, tuple[Any, str]] = {
-        "key": ({Fraction(1, 2): 1}, "state key"),
-        "member": ({"s": {Fraction(1, 2)}}, "state.s[0]"),
-        "attribute": (Plain(Fraction(1, 2)), "state.name"),  # type: ignore[arg-type]
+        "key": ({Failure(): 1}, "state key"),
+        "member": ({"s": {Failure()}}, "state.s[0]"),
+        "item": (OldPair(1, Failure()), "state[1]"),
+        "attribute": (Plain(Failure()), "state.name"),  # type: ignore[arg-type]
     }
     value, place = places[inside]
     with pytest.raises(UnstorableState, match=place.replace("[", r"\[")):
@@ -612,7 +793,15 @@ HOSTILE: dict[str, bytes] = {
     "an instance": stored("tests.test_codec:CODEC"),
     "a metaclass attribute": stored("tests.test_codec:Trap.mro"),
     "a class's own class": stored("tests.test_codec:Trap.__class__"),
-    "a dict subclass": stored("tests.test_codec:Bag", a=1),
+    "a dict of one's own without its items": stored("tests.test_codec:Bag", a=1),
+    "a plain class with items": b'{"$type": "tests.test_codec:Plain", "v": {}, "of": [1]}',
+    "a named tuple that has another field now": b'{"$type": "tests.test_codec:Pair", "v": {}, "of": [1]}',
+    "defaults that run code": b'{"$type": "defaultdict", "of": "eval", "v": []}',
+    "defaults without a name": b'{"$type": "defaultdict", "v": []}',
+    "a queue that is none": b'{"$type": "deque", "of": "x", "v": []}',
+    "counts that are none": b'{"$type": "Counter", "v": [1]}',
+    "a fraction that is none": b'{"$type": "fraction", "v": "1e999999999"}',
+    "a fraction of nothing": b'{"$type": "fraction", "v": "1/0"}',
     "an exception": stored("tests.test_codec:Failure"),
     "an enum as an instance": stored("tests.test_codec:Size", v=1),
     "a package that only begins alike": stored("tests_evil:Order"),
