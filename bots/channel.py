@@ -105,7 +105,8 @@ class HttpChannel:
             elif activity_id:
                 await self._local.delete(conversation, activity_id)
         except LookupError as error:
-            return ChannelAnswer(answer=Answer.MISSING, detail=type(error).__name__)
+            missing = ChannelAnswer(answer=Answer.MISSING, detail=type(error).__name__)
+            return missing if send.operation is Operation.SEND else _missing_activity(missing)
         return ChannelAnswer(answer=Answer.ACCEPTED, activity_id=activity_id)
 
     async def _request(self, send: Send, activity_id: str | None, authorization: str | None) -> ChannelAnswer:
@@ -148,6 +149,8 @@ _QUOTED = {code: quote(chr(code), safe="") for code in range(128)}
 
 def quoted(text: str) -> str:
     """A segment of a path, as ``urllib.parse.quote`` writes it; ids of channels are nearly all ASCII: that is quick."""
+    if text in (".", ".."):  # which are steps of a path, and no names, wherever URLs are put in order
+        return text.replace(".", "%2E")
     return text.translate(_QUOTED) if text.isascii() else quote(text, safe="")
 
 

@@ -34,6 +34,7 @@ from bots.failed_turns import (
 )
 from bots.later import Later
 from bots.lines import Lines
+from bots.locales import usable
 from bots.outbox import Outbox
 from bots.precedence import Precedence
 from bots.references import inbound_record, proactive_activity, spoken_to
@@ -283,6 +284,7 @@ class Pipeline:
             turn.user_state = None  # it was read for somebody else of the group
         turn.user = user
         inbound_record(turn, activity, self._vouching)
+        activity.locale = usable(activity.locale)
 
     # ------------------------------------------------------------------ the transaction
 

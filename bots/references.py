@@ -15,6 +15,7 @@ from botbuilder.schema import (
     ConversationReference,
 )
 
+from bots.locales import usable
 from domain.clock import to_ms
 from domain.delivery import Delivery
 from domain.ids import UserKey, channel_of, user_key
@@ -132,7 +133,7 @@ def proactive_activity(turn: Turn) -> Activity:
         "channel_id": stored["channelId"],
         "service_url": stored["serviceUrl"],
         "conversation": model_from_json(ConversationAccount, stored["conversation"]),
-        "locale": stored.get("locale"),
+        "locale": usable(stored.get("locale")),
     }
     reference = model_of(
         ConversationReference,

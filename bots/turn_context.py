@@ -27,7 +27,8 @@ class LightTurnContext(TurnContext):
         return answers
 
     def _addressed(self, activity: Activity) -> Activity:
-        """A copy of what is to be sent, addressed as the SDK's ``apply_conversation_reference`` does."""
+        """A copy of what is to be sent, addressed as the SDK's ``apply_conversation_reference`` does. That overwrites a
+        locale; what has an ``own_locale``, as notifications have, keeps it."""
         heard = self._activity
         copy: Activity = object.__new__(type(activity))
         attributes = vars(copy)
@@ -37,7 +38,7 @@ class LightTurnContext(TurnContext):
             "input_hint": activity.input_hint or InputHints.accepting_input.value,
             "id": None,
             "channel_id": heard.channel_id,
-            "locale": heard.locale,
+            "locale": getattr(activity, "own_locale", None) or heard.locale,
             "service_url": heard.service_url,
             "conversation": heard.conversation,
             "from_property": heard.recipient,

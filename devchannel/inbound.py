@@ -12,6 +12,7 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
 from domain.clock import Clock, to_iso
+from state.activity_shape import shaped
 from state.transcripts import ActivityJson
 
 ACTIVITY_BYTES = 256 * 1024
@@ -61,11 +62,15 @@ def complete(activity: ActivityJson, conversation_id: str, user_id: str, clock: 
         raise BadActivity("An activity needs a sender (from.id).")
     if user_id and sender_id != user_id:
         raise BadActivity("The activity's sender (from.id) is not the user that the token names.")
-    return {
+    complete = {
         **{name: value for name, value in activity.items() if name not in ("id", "relatesTo", "callerId")},
         **_facts(conversation_id, clock),
         "from": {**_without_claims(sender), "id": sender_id, "role": "user"},
     }
+    if flaws := shaped(complete)[1]:
+        path, detail = flaws[0]
+        raise BadActivity(f"{'.'.join(map(str, path))}: {detail}")
+    return complete
 
 
 def conversation_update(conversation_id: str, user: dict[str, Any], locale: str, clock: Clock) -> ActivityJson:

@@ -10,6 +10,7 @@ from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
+from dialogs.mentions import heard
 from dialogs.presentation import LINES, numbered_lines, with_buttons
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
@@ -62,7 +63,7 @@ class MainDialog(ComponentDialog):
 
     async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
         context = inner_dc.context
-        text = _heard(context.activity)
+        text = heard(context.activity)
         if text.lower() == "report":
             return await inner_dc.begin_dialog("report")
         found = self._command(text)
@@ -75,7 +76,7 @@ class MainDialog(ComponentDialog):
 
     async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
         context = inner_dc.context
-        text = _heard(context.activity) if context.activity.type == ActivityTypes.message else ""
+        text = heard(context.activity) if context.activity.type == ActivityTypes.message else ""
         found = self._command(text, exactly=True)
         if found is None:
             return await inner_dc.continue_dialog()
@@ -188,19 +189,6 @@ def _number(said: str) -> int | None:
     """A number that a list may have, None for anything else."""
     digits = said.lstrip("# ")
     return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else None
-
-
-def _heard(activity: Activity) -> str:
-    """What was said, for the prompts too, without the mention by which the bot is called in a group."""
-    if activity.text is None:
-        return ""
-    text = activity.text
-    bot = activity.recipient.id if activity.recipient else None
-    for mention in (entity.additional_properties for entity in activity.entities or () if entity.type == "mention"):
-        if (mention.get("mentioned") or {}).get("id") == bot:
-            text = text.replace(mention.get("text") or "", "", 1)
-    activity.text = text.strip()
-    return str(activity.text)
 
 
 def _line(job: Job, locale: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from botbuilder.core import TurnContext
 from botbuilder.schema import Activity, ActivityTypes
@@ -31,10 +32,14 @@ def present(content: Content, locale: str | None, delivery: DeliveryId) -> Activ
     """The message for one delivery: its own activity, with its title, reason, source and actions on a card."""
     body: Json = {"type": ActivityTypes.message.value, **content.activity}
     if content.title or content.actions or content.reason or content.source:
-        body["attachments"] = [_card(content, locale, delivery), *body.get("attachments", [])]
-        if "text" in body:
-            body.setdefault("summary", body.pop("text"))
-    return activity_from_json(body)
+        mentions = any(entity.get("type") == "mention" for entity in body.get("entities", []))
+        text = body.get("text") if mentions else body.pop("text", None)  # a mention is shown where its entity is
+        body["attachments"] = [_card(content, locale, None if mentions else text, delivery), *body.get("attachments", [])]
+        if text is not None:
+            body.setdefault("summary", text)
+    message: Any = activity_from_json(body)
+    message.own_locale = message.locale
+    return message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +107,12 @@ def with_buttons(text: str, entries: Sequence[Entry], locale: str | None, first:
     return activity_from_json({"type": ActivityTypes.message.value, "text": text, "attachments": [card]})
 
 
-def _card(content: Content, locale: str | None, delivery: DeliveryId) -> Json:
+def _card(content: Content, locale: str | None, text: str | None, delivery: DeliveryId) -> Json:
     below = []
     if content.reason:
         below.append(say("card_reason", locale, reason=content.reason))
     if content.source:
         below.append(say("card_source", locale, source=content.source))
-    text = content.activity.get("text")
     card: Json = {"text": "\n\n".join(filter(None, [text, *below]))}
     if content.title:
         card["title"] = content.title

@@ -9,7 +9,10 @@ from domain.errors import ServiceUrlNotAllowed
 
 LOCAL_CHANNEL = "urn:aside:devchannel"
 """The service URL of the local development channel: its activities never leave the service."""
-
+LENGTH = 1000
+"""Characters that a service URL may have."""
+KEPT = 1000
+"""Service URLs that are remembered to be allowed: a few for each cloud. What is refused fills nothing."""
 
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.IGNORECASE)
 """A host name or an IPv6 address. URL parsers disagree about what else may stand there, so nothing else may."""
@@ -22,16 +25,16 @@ class ServiceUrls:
     def __init__(self, allowed: tuple[str, ...], *, local_channel: bool) -> None:
         self._allowed = tuple(entry.lower().rstrip("/") for entry in allowed)
         self._local_channel = local_channel
-        self._known: dict[str, bool] = {}
+        self._allowed_before: set[str] = set()
 
     def check(self, service_url: str) -> None:
         """Raises :class:`ServiceUrlNotAllowed`."""
-        verdict = self._known.get(service_url)
-        if verdict is None:
-            verdict = self._allows(service_url)
-            if len(self._known) < 1000:
-                self._known[service_url] = verdict
-        if not verdict:
+        if service_url in self._allowed_before:
+            return
+        if len(service_url) <= LENGTH and self._allows(service_url):
+            if len(self._allowed_before) < KEPT:
+                self._allowed_before.add(service_url)
+        else:
             raise ServiceUrlNotAllowed(
                 f"The service URL {service_url[:200]!r} is not among those that activities may be sent to; "
                 "if it is a channel you trust, add its host to SERVICE_URL_ALLOW."

@@ -158,6 +158,16 @@ MISTAKES = 100
 
 
 class _Mistakes(list[Mistake]):
+    """``strict``: what the SDK would read all the same is a mistake too."""
+
+    def __init__(self, *, strict: bool = True) -> None:
+        super().__init__()
+        self.strict = strict
+
+    def append_if_strict(self, mistake: Mistake) -> None:
+        if self.strict:
+            self.append(mistake)
+
     def append(self, mistake: Mistake) -> None:
         if len(self) < MISTAKES:
             super().append(mistake)
@@ -168,9 +178,10 @@ def activity_from_json(body: Json) -> Activity:
     return read_activity(body)[0]
 
 
-def read_activity(body: Json) -> tuple[Activity, list[Mistake]]:
-    """An activity, and what of it was taken as it is though it is malformed."""
-    mistakes = _Mistakes()
+def read_activity(body: Json, *, strict: bool = True) -> tuple[Activity, list[Mistake]]:
+    """An activity, and what of it is malformed: taken as it is, or as the SDK reads it (numbers as texts, ``"false"``
+    as a truth value, null in a list), which is no mistake unless ``strict``."""
+    mistakes = _Mistakes(strict=strict)
     return _load(Activity, body, (), mistakes), mistakes
 
 
@@ -189,7 +200,7 @@ def model_of(cls: type[M], **attributes: Any) -> M:
 
 
 _Path: TypeAlias = tuple[str | int, ...]
-_Read: TypeAlias = Callable[[Any, _Path, list[Mistake]], Any]
+_Read: TypeAlias = Callable[[Any, _Path, _Mistakes], Any]
 """Reads a value that is at a path, and notes what is wrong in it."""
 
 
@@ -200,7 +211,7 @@ def _reading(cls: Any) -> tuple[dict[str, tuple[str, type | None, _Read]], dict[
     return plan, dict(vars(cls()))
 
 
-def _load(cls: type, body: Json, path: _Path, mistakes: list[Mistake]) -> Any:
+def _load(cls: type, body: Json, path: _Path, mistakes: _Mistakes) -> Any:
     plan, defaults = _reading(cls)
     attributes = defaults.copy()
     attributes["additional_properties"] = extra = {}
@@ -227,17 +238,20 @@ def _reader(kind: str) -> _Read:
 
 
 def _list_reader(read_item: _Read) -> _Read:
-    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+    def read(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
         if not isinstance(value, list):
             mistakes.append(Mistake(path, "a list"))
             return value
-        return [read_item(item, (*path, number), mistakes) for number, item in enumerate(value)]
+        return [
+            None if item is None and not mistakes.strict else read_item(item, (*path, number), mistakes)
+            for number, item in enumerate(value)
+        ]
 
     return read
 
 
 def _map_reader(model: type[Model] | None) -> _Read:
-    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+    def read(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
         if model is None or not isinstance(value, dict):
             return value
         # Only a semantic action has a map, and channels put into it what they like: nothing in it is a mistake.
@@ -250,7 +264,7 @@ def _map_reader(model: type[Model] | None) -> _Read:
 
 
 def _model_reader(model: type[Model]) -> _Read:
-    def read(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+    def read(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
         if not isinstance(value, dict):
             mistakes.append(Mistake(path, "an object"))
             return value
@@ -259,23 +273,35 @@ def _model_reader(model: type[Model]) -> _Read:
     return read
 
 
-def _read_free(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+def _read_free(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
     return value
 
 
-def _read_text(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
-    if not isinstance(value, str):
+def _read_text(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | list | dict):
         mistakes.append(Mistake(path, "a string"))
-    return value
+        return value
+    mistakes.append_if_strict(Mistake(path, "a string"))
+    return None if value is None else str(value)
 
 
-def _read_bool(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
-    if not isinstance(value, bool):
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _read_bool(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
+    if isinstance(value, bool):
+        return value
+    meant = _BOOLEANS.get(str(value).lower()) if isinstance(value, str | int) else None
+    if meant is None:
         mistakes.append(Mistake(path, "true or false"))
-    return value
+        return value
+    mistakes.append_if_strict(Mistake(path, "true or false"))
+    return meant
 
 
-def _read_time(value: Any, path: _Path, mistakes: list[Mistake]) -> Any:
+def _read_time(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
     try:
         return _time_of(value)
     except Exception:  # whatever the SDK raises for what is no time, its own errors among them

@@ -125,6 +125,7 @@ return 1
 """
 )
 
+
 @dataclass(frozen=True, kw_only=True)
 class Everyone:
     """Every known conversation, or those of a channel."""

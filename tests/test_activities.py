@@ -234,6 +234,28 @@ def test_an_activity_is_read_as_the_sdk_reads_it(body: dict[str, Any]) -> None:
     same(activity_from_json(body), Activity.deserialize(body))
 
 
+FORGIVEN = {
+    "numbers as ids": {"id": 5, "from": {"id": 29, "name": 1.5}, "conversation": {"id": 12345678901234567890}},
+    "truth in words": {"conversation": {"isGroup": "false"}, "historyDisclosed": "True"},
+    "truth in numbers": {"conversation": {"isGroup": 0}, "historyDisclosed": "1"},
+    "null in lists": {
+        "attachments": [None],
+        "entities": [None, {"type": "mention"}],
+        "membersAdded": [None],
+        "listenFor": [None],
+    },
+}
+
+
+@pytest.mark.parametrize("body", FORGIVEN.values(), ids=FORGIVEN.keys())
+def test_what_the_sdk_reads_all_the_same_is_read_so(body: dict[str, Any]) -> None:
+    """It is no mistake of a channel; of a sender who can be told, it is."""
+    activity, mistakes = read_activity(body, strict=False)
+    same(activity, Activity.deserialize(body))
+    assert mistakes == []
+    assert read_activity(body)[1] != []
+
+
 def two(numbers: st.SearchStrategy[int]) -> st.SearchStrategy[str]:
     return numbers.map("{:02}".format)
 

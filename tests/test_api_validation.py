@@ -752,7 +752,21 @@ MALFORMED = {
     "conversation a string": (message(conversation="c1"), {"/conversation"}),
     "conversation without id": (message(conversation={}), {"/conversation/id"}),
     "sender a string": (message(**{"from": "ada"}), {"/from"}),
-    "numbers": (message(type=1, text=2, **{"from": {"id": 3}}), {"/type", "/text", "/from/id"}),
+    "truth values for texts": (message(type=True, text=False, **{"from": {"id": []}}), {"/type", "/text", "/from/id"}),
+    "long ids": (
+        message(
+            id="x" * 1001,
+            serviceUrl=SERVICE_URL + "x" * 1000,
+            conversation={"id": "c" * 1001, "tenantId": "t" * 1001},
+            membersAdded=[None, {"id": "ok"}, {"id": "x" * 1001}],
+            channelData={"tenant": {"id": "x" * 900_000}},
+            **{"from": {"id": "u" * 1001, "aadObjectId": "a" * 1001}},
+        ),
+        {
+            *("/id", "/serviceUrl", "/conversation/id", "/conversation/tenantId", "/membersAdded/2/id"),
+            *("/channelData/tenant/id", "/from/id", "/from/aadObjectId"),
+        },
+    ),
     "lists": (message(attachments={}, entities=["x"], membersAdded=[{"id": []}]),
               {"/attachments", "/entities/0", "/membersAdded/0/id"}),
     "times": (message(timestamp="yesterday", localTimestamp=5), {"/timestamp", "/localTimestamp"}),

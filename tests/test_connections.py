@@ -148,7 +148,7 @@ async def test_no_line_of_a_request_can_hold_another(client: Connections, server
 @given(st.text(max_size=40) | st.text("aZ09-._~ %/:;?#@é", max_size=40))
 def test_ids_are_quoted_as_the_standard_library_quotes_them(text: str) -> None:
     """Whatever a channel calls its conversations."""
-    assert quoted(text) == quote(text, safe="")
+    assert quoted(text) == quote(text, safe="").replace(".", "%2E" if text in (".", "..") else ".")
 
 
 # ---------------------------------------------------------------------- what comes back

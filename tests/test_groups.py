@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from app import Service
@@ -75,6 +77,44 @@ class TestAMention:
     async def test_is_no_part_of_a_command(self, annie: Person) -> None:
         assert (await self.says(annie, "remind me"))[0].startswith("Tell me when and what")
         assert await self.says(annie, "hello Aside") == ["You sent: hello Aside"]
+
+    @pytest.mark.parametrize(
+        ("written", "mention"),
+        [
+            ("<AT>aside</AT>", {"text": "<at>Aside</at>"}),
+            ("<at>Aside</at>\xa0", {"text": "<at>Aside</at>"}),
+            ('<at id="0">Aside</at>', {"text": "<at>Aside</at>"}),
+            ("<at>R&amp;D Bot</at>", {"mentioned": {"id": "28:bot", "name": "R&D Bot"}}),
+            ("<at>R&D Bot</at>", {"text": "<at>R&amp;D Bot</at>"}),
+            ("<at>R&amp;D Bot</at>", {"text": "<at>R&D Bot</at>"}),
+            ("@Aside", {"mentioned": {"id": "28:bot", "name": "Aside"}}),
+            ("<at>Bot (1)*</at>", {"text": "<at>Bot (1)*</at>"}),
+        ],
+    )
+    async def test_is_found_however_it_is_written(self, annie: Person, written: str, mention: dict[str, Any]) -> None:
+        """Teams leaves its text out where the name has an ampersand, and does not keep to one case."""
+        entity = {"type": "mention", "mentioned": {"id": "28:bot"}, **mention}
+        assert await annie.says(f"{written} hello", entities=[None, entity]) == ["You sent: hello"]
+
+    @pytest.mark.parametrize("mentioned", [{"id": "29:bob", "name": "Bob"}, "Bob", None])
+    async def test_of_somebody_else_stays(self, annie: Person, mentioned: Any) -> None:
+        entity = {"type": "mention", "text": "<at>Bob</at>", "mentioned": mentioned}
+        assert await annie.says("<at>Bob</at> hello", entities=[entity]) == ["You sent: <at>Bob</at> hello"]
+
+    async def test_in_a_notification_is_shown_where_its_entity_is(self, annie: Person, sender: Sender) -> None:
+        """Channels look for it in the text of the message: on a card it would notify nobody."""
+        await annie.says("hello")
+        mention = {"type": "mention", "text": "<at>Bob</at>", "mentioned": {"id": "29:bob", "name": "Bob"}}
+        activity = {"type": "message", "text": "<at>Bob</at> please look", "entities": [mention]}
+        status, accepted = await sender.posts(
+            {"to": {"conversation": annie.key}, "activity": activity, "title": "Build 7", "mode": "interject"}
+        )
+        assert status == 202
+        await sender.becomes(accepted["id"], "delivered")
+        shown = annie.channel.messages(annie.conversation)[-1]
+        assert shown["text"] == "<at>Bob</at> please look"
+        assert shown["attachments"][0]["content"]["title"] == "Build 7"
+        assert "please look" not in str(shown["attachments"])
 
     async def test_is_no_part_of_an_answer(self, annie: Person) -> None:
         await self.says(annie, "report")

@@ -156,4 +156,12 @@ def test_many_different_urls_are_not_all_remembered() -> None:
         with pytest.raises(ServiceUrlNotAllowed):
             urls.check(f"https://evil.com/{number}")
     urls.check("https://directline.botframework.com/")
-    assert len(urls._known) <= 1000
+    assert len(urls._allowed_before) == 1
+
+
+def test_a_url_without_end_is_refused() -> None:
+    """Whoever is allowed: what it leads to is kept."""
+    urls = ServiceUrls(LISTED, local_channel=False)
+    with pytest.raises(ServiceUrlNotAllowed) as refused:
+        urls.check("https://directline.botframework.com/" + "x" * 100_000)
+    assert len(str(refused.value)) < 500
