@@ -34,7 +34,8 @@ def present(content: Content, locale: str | None, delivery: DeliveryId) -> Activ
     if content.title or content.actions or content.reason or content.source:
         mentions = any(entity.get("type") == "mention" for entity in body.get("entities", []))
         text = body.get("text") if mentions else body.pop("text", None)  # a mention is shown where its entity is
-        body["attachments"] = [_card(content, locale, None if mentions else text, delivery), *body.get("attachments", [])]
+        card = _card(content, locale, None if mentions else text, delivery)
+        body["attachments"] = [card, *body.get("attachments", [])]
         if text is not None:
             body.setdefault("summary", text)
     message: Any = activity_from_json(body)
