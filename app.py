@@ -50,6 +50,7 @@ from config import ConfigurationError, Settings
 from delivery.fanout import Fanout
 from delivery.loop import Loop
 from delivery.replay import Replay
+from delivery.sweep import Sweep
 from devchannel.local import LocalChannel
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import Tokens as DirectLineTokens
@@ -333,6 +334,16 @@ class Service:
             *(self.store, self.fanout_work, self.notifications, self.conversations, self.mail, self.clock),
             give_way=self.pipeline.precedence.give_way,
         )
+        self.sweep = Sweep(
+            store=self.store,
+            notifications=self.notifications,
+            dead_letters=self.dead_letters,
+            mail=self.mail,
+            conversations=self.work,
+            fanout=self.fanout_work,
+            clock=self.clock,
+            give_way=self.pipeline.precedence.give_way,
+        )
 
     def _tokens(self, cloud: Cloud) -> Tokens:
         settings = self.settings
@@ -363,6 +374,7 @@ class Service:
         ]
         for loop in self._loops:
             self._run(loop.run(), loop.name)
+        self._run(self.sweep.run(), "sweep")
         if self.role in ("serve", "worker"):
             self._worker = Worker(
                 self.jobs,

@@ -196,6 +196,14 @@ def probe(beside: str) -> str:
 PROBE_TTL = 1
 
 
+def sweep() -> str:
+    """Hash: until when nobody else looks for what the store has lost, and how far that has come."""
+    return "aside:sweep"
+
+
+SWEEP_TTL = DAY
+
+
 def work(queue: str) -> str:
     """Sorted set: what is to be done, by the time in milliseconds at which it is due."""
     return f"aside:work:{_tag(queue)}"

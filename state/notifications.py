@@ -67,17 +67,22 @@ return 1
 
 # KEYS notification deliveries | index, status, details -> 1 recorded | 0 it had ended already.
 # That what was delivered may have been repeated is recorded then, too: whoever delivered it died before it was off
-# the outbox.
+# the outbox. Once it may have been shown, that stays.
 _REPORT = Script(
     _COUNT
     + f"local final = {{{', '.join(f'{status.value} = true' for status in Status if status.final)}}}"
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
-local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
-local again = before == ARGV[2] and string.find(ARGV[3], '"mayBeRepeated":true', 1, true)
+local before, known, conversation = string.match(row, '^(%S+) ([^\\n]*)\\n(.*)$')
+local repeated = '"mayBeRepeated":true'
+local again = before == ARGV[2] and string.find(ARGV[3], repeated, 1, true)
 if final[before] and not again then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. ARGV[3] .. '\\n' .. conversation)
+local details = ARGV[3]
+if string.find(known, repeated, 1, true) and not string.find(details, repeated, 1, true) then
+  details = string.sub(details, 1, -2) .. ',' .. repeated .. '}'
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. details .. '\\n' .. conversation)
 if before ~= ARGV[2] then count(ARGV[2], 1, before) end
 return 1
 """
@@ -103,6 +108,20 @@ _ANSWER = Script(
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[3]) == 0 then return 0 end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 1
+"""
+)
+
+# KEYS notification deliveries | index, status and at ms as they were seen, at ms -> 1 pending again | 0 it has moved on
+_TAKE_UP = Script(
+    _COUNT
+    + """
+local row = redis.call('HGET', KEYS[2], ARGV[1])
+if not row then return 0 end
+local before, at, conversation = string.match(row, '^(%S+) {"at":(%d+)[^\\n]*\\n(.*)$')
+if before ~= ARGV[2] or at ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], 'pending {"at":' .. ARGV[4] .. ',"mayBeRepeated":true}\\n' .. conversation)
+if before ~= 'pending' then count('pending', 1, before) end
 return 1
 """
 )
@@ -180,6 +199,15 @@ class Progress:
     """Nobody else is to be served, and what has not been shown is to be withdrawn."""
     withdrawn: int
     """For how many recipients that has been done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """Whether a notification is over: recipients may be ``unserved``, and deliveries ``waiting``."""
+
+    id: NotificationId
+    unserved: bool
+    waiting: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +385,24 @@ class Notifications:
         names = [keys.notification(nid), keys.deliveries(nid)]
         await self._store.call(_REOPEN, names, [index, to_ms(self._clock())])
 
+    async def take_up(self, nid: NotificationId, seen: DeliveryRow) -> bool:
+        """Have an open delivery pending again, as one that may be shown twice. False if it is not as it was seen."""
+        names = [keys.notification(nid), keys.deliveries(nid)]
+        args = [seen.index, seen.status.value, to_ms(seen.at), to_ms(self._clock())]
+        return bool(await self._store.call(_TAKE_UP, names, args))
+
+    async def glimpses(self, start: int, limit: int) -> list[Glimpse]:
+        """Of the notifications from rank ``start`` on, newest first, whether they are over."""
+        members = await self._store.run("ZREVRANGE", keys.notifications(), start, start + limit - 1)
+        ids = [NotificationId(member.decode()) for member in members]
+        rows = await self._store.together(*(Command(("HMGET", keys.notification(nid), *_GLIMPSED)) for nid in ids))
+        return [_glimpse(nid, row) for nid, row in zip(ids, rows, strict=True)]
+
+    async def rank(self, nid: NotificationId) -> int | None:
+        """How many notifications are newer."""
+        rank = await self._store.run("ZREVRANK", keys.notifications(), nid)
+        return None if rank is None else int(rank)
+
     async def content(self, nid: NotificationId) -> Content | None:
         """What a notification says; None once its record is gone."""
         known = self._contents.get(nid)
@@ -421,6 +467,14 @@ class Notifications:
             for index, value, result in zip(indexes, values, results, strict=True)
             if value is not None
         ]
+
+
+_GLIMPSED = ("total", "served", *(f"count:{status.value}" for status in Status if not status.final))
+
+
+def _glimpse(nid: NotificationId, values: list[bytes | None]) -> Glimpse:
+    total, served, *waiting = (int(value or 0) for value in values)
+    return Glimpse(id=nid, unserved=served < total, waiting=sum(waiting) > 0)
 
 
 # KEYS idempotency | entry, ttl -> the entry that was there before, or nil

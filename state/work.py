@@ -161,6 +161,10 @@ class Work:
         delay = "" if again_in is None else str(max(0, round(again_in * 1000)))
         return scripted(_CLOSE, [self._key], [claim.member, claim.ticket, delay])
 
+    async def knows(self, member: str) -> bool:
+        """Whether a member is due some time, or in somebody's hand."""
+        return await self._store.run("ZSCORE", self._key, member) is not None
+
     async def length(self) -> int:
         return int(await self._store.run("ZCARD", self._key))
 
