@@ -90,6 +90,7 @@ class Fanout:
             return await self._withdraw(nid, progress)
         wanted = await self._next(nid, progress)
         if not wanted:
+            await self._notifications.spread(nid, progress.served)
             return False
         await self._serve(progress.notification, progress.served, wanted)
         return True  # also where another has served this page meanwhile: it may have lost its claim to this one

@@ -33,6 +33,18 @@ class Guarantee(StrEnum):
     """Not sent again: nothing is repeated, and the delivery ends as ``unknown``."""
 
 
+class Course(StrEnum):
+    """How far a notification as a whole has come."""
+
+    SCHEDULED = "scheduled"
+    """Its time has not come."""
+    RUNNING = "running"
+    """Some of its deliveries may still change."""
+    FINISHED = "finished"
+    """Every delivery has ended."""
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Content:
     """What is said. ``activity`` holds message-activity fields in the schema's camelCase JSON;
@@ -93,6 +105,8 @@ class Notification:
     """By channel the account (schema JSON) of the one person it is for, where others read it too."""
     own: bool = False
     """Whether its recipient has asked for it: a reminder."""
+    sender: str | None = None
+    """Name of the key that it was sent with."""
 
     def to_json(self) -> Json:
         return {
@@ -108,6 +122,7 @@ class Notification:
             "guarantee": self.guarantee.value,
             **({"meant": self.meant} if self.meant else {}),
             **({"own": True} if self.own else {}),
+            **({"sender": self.sender} if self.sender else {}),
         }
 
     @classmethod
@@ -125,4 +140,5 @@ class Notification:
             guarantee=Guarantee(body["guarantee"]),
             meant=body.get("meant", {}),
             own=body.get("own", False),
+            sender=body.get("sender"),
         )

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Status, StatusReport
 from domain.ids import ConversationKey, NotificationId, new_id
-from domain.notification import Content, Json, Notification
+from domain.notification import Content, Course, Json, Notification
 from state import keys
 from state.scripts import Command, Script, scripted
 from state.store import Store
@@ -27,6 +27,8 @@ IN_PROGRESS = timedelta(seconds=5)
 """How long a request with an idempotency key may take before another may carry on in its place. That does no harm (it
 accepts the same notification), and one that was answered 503 because the store went away is not to block the key."""
 PAGE = 500
+LOOKED_AT_MOST = 5000
+"""Deliveries that are looked at for one page of those with a status."""
 CACHED_CONTENTS = 1024
 
 # KEYS notification recipients | ttl, body, audience, total, recipients... -> 1 new | 0 known
@@ -59,7 +61,7 @@ if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
 for i = 5, #ARGV do
   redis.call('HSET', KEYS[2], ARGV[2] + i - 5, ARGV[3] .. ' {"at":' .. ARGV[4] .. '}\\n' .. ARGV[i])
 end
-redis.call('EXPIRE', KEYS[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], math.max(ARGV[1], redis.call('TTL', KEYS[1])))
 count(ARGV[3], #ARGV - 4)
 return 1
 """
@@ -126,12 +128,47 @@ return 1
 """
 )
 
-# KEYS notification -> 1 to be withdrawn | 0 unknown
+# KEYS notification | at ms -> 1 to be withdrawn | 0 unknown
 _CANCEL = Script(
     """
 if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return 0 end
-redis.call('HSETNX', KEYS[1], 'withdrawn', 0)
+if redis.call('HSETNX', KEYS[1], 'withdrawn', 0) == 1 then redis.call('HSET', KEYS[1], 'cancelled_at', ARGV[1]) end
 return 1
+"""
+)
+
+# KEYS notification | served : they were all
+_SPREAD = Script(
+    """
+if redis.call('HGET', KEYS[1], 'served') == ARGV[1] then redis.call('HSET', KEYS[1], 'total', ARGV[1]) end
+return 1
+"""
+)
+
+# KEYS notification deliveries recipients results | start, limit, rows to look at, beginning of those wanted -> {} if
+# unknown, or {record, {index, row, result, ...}, index after the last that was looked at, rows, recipients after them,
+# the last row}
+_LOOK = Script(
+    """
+if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return {} end
+local size, limit, wanted = redis.call('HLEN', KEYS[2]), tonumber(ARGV[2]), ARGV[4]
+local at, stop, found, number = tonumber(ARGV[1]), math.min(size, ARGV[1] + ARGV[3]), {}, 0
+while at < stop and number < limit do
+  local indexes = {}
+  for index = at, math.min(stop, at + 500) - 1 do indexes[#indexes + 1] = index end
+  for _, row in ipairs(redis.call('HMGET', KEYS[2], unpack(indexes))) do
+    if number == limit then break end
+    if row and string.sub(row, 1, #wanted) == wanted then
+      found[#found + 1] = at; found[#found + 1] = row; number = number + 1
+      found[#found + 1] = redis.call('HGET', KEYS[4], at) or ''
+    end
+    at = at + 1
+  end
+end
+local waiting, last = {}, ''
+if at >= size and number < limit then waiting = redis.call('LRANGE', KEYS[3], at, at + limit - number - 1) end
+if size > 0 then last = redis.call('HGET', KEYS[2], size - 1) or '' end
+return {redis.call('HGETALL', KEYS[1]), found, at, size, waiting, last}
 """
 )
 
@@ -181,10 +218,66 @@ class DeliveryRow:
 @dataclass(frozen=True, kw_only=True)
 class NotificationRecord:
     notification: Notification
+    audience: Everyone | None
+    """None if it was listed."""
     recipients: int
+    """As many as there were when it was accepted; when all have been served, as many as were served."""
     served: int
     cancelled: bool
+    cancelled_at: datetime | None
     counts: dict[Status, int]
+    """Of the deliveries that were entered."""
+
+    @property
+    def entered(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def unserved(self) -> int:
+        """Recipients whose delivery is not entered yet."""
+        return max(0, self.recipients - self.entered)
+
+    def status_of_unserved(self, now: datetime) -> Status:
+        if self.cancelled:
+            return Status.CANCELLED
+        send_at = self.notification.send_at
+        return Status.SCHEDULED if send_at is not None and send_at > now else Status.PENDING
+
+    def counts_at(self, now: datetime) -> dict[Status, int]:
+        """Of all recipients, served or not."""
+        if not self.unserved:
+            return self.counts
+        status = self.status_of_unserved(now)
+        return self.counts | {status: self.counts.get(status, 0) + self.unserved}
+
+    def unserved_row(self, index: int, conversation: ConversationKey, now: datetime) -> DeliveryRow:
+        """The delivery of a recipient who is not served yet."""
+        status, at = self.status_of_unserved(now), self.cancelled_at or self.notification.created_at
+        return DeliveryRow(index=index, conversation=conversation, status=status, at=at)
+
+    def course(self, now: datetime) -> Course:
+        if self.cancelled:
+            return Course.CANCELLED
+        counts = self.counts_at(now)
+        if not any(not status.final for status in counts):
+            return Course.FINISHED
+        return Course.SCHEDULED if set(counts) == {Status.SCHEDULED} else Course.RUNNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A notification and some of its deliveries, as they were at one moment."""
+
+    record: NotificationRecord
+    rows: list[DeliveryRow]
+    """Those that are entered."""
+    following: int
+    """The recipient after the last that was looked at."""
+    entered: int
+    unserved: list[ConversationKey]
+    """Recipients from ``following`` on of an audience that was listed, if all that are entered were looked at."""
+    last: ConversationKey | None
+    """The last whose delivery is entered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,10 +401,9 @@ class Notifications:
         values = await self._store.run("HMGET", keys.notification(nid), *names)
         if values[0] is None:
             return None
-        audience = orjson.loads(values[1])
         return Progress(
             notification=Notification.from_json(orjson.loads(values[0])),
-            audience=None if audience.get("listed") else Everyone(channel_id=audience["channelId"]),
+            audience=_everyone(orjson.loads(values[1])),
             served=int(values[2]),
             after=ConversationKey(values[3].decode()) or None,
             cancelled=values[4] is not None,
@@ -342,9 +434,13 @@ class Notifications:
     async def advance(self, nid: NotificationId, before: int, served: int, after: ConversationKey) -> bool:
         return bool(await self._store.call(_ADVANCE, [keys.notification(nid)], [before, served, after]))
 
+    async def spread(self, nid: NotificationId, served: int) -> None:
+        """Note that nobody is left to be served: the recipients were these."""
+        await self._store.call(_SPREAD, [keys.notification(nid)], [served])
+
     async def cancel(self, nid: NotificationId) -> bool:
         """Have everything withdrawn that has not been shown. False for an unknown notification."""
-        if not await self._store.call(_CANCEL, [keys.notification(nid)], []):
+        if not await self._store.call(_CANCEL, [keys.notification(nid)], [to_ms(self._clock())]):
             return False
         await self._fanout.wake(nid)
         return True
@@ -421,21 +517,38 @@ class Notifications:
     async def get(self, nid: NotificationId) -> NotificationRecord | None:
         return _record(await self._store.run("HGETALL", keys.notification(nid)))
 
-    async def deliveries(
+    async def look(
         self, nid: NotificationId, *, start: int = 0, limit: int = 100, status: Status | None = None
+    ) -> Look | None:
+        """The notification, and its deliveries from recipient number ``start``; those with ``status``, if it is given,
+        of a bounded number. None if it is not known."""
+        names = [keys.notification(nid), keys.deliveries(nid), keys.recipients(nid), keys.results(nid)]
+        wanted = "" if status is None else f"{status.value} "
+        answer = await self._store.call(_LOOK, names, [start, limit, LOOKED_AT_MOST, wanted])
+        record = _record(answer[0]) if answer else None
+        if record is None:
+            return None
+        _, rows, following, entered, unserved, last = answer
+        return Look(
+            record=record,
+            rows=[_row(int(index), *row) for index, *row in zip(rows[::3], rows[1::3], rows[2::3], strict=True)],
+            following=int(following),
+            entered=int(entered),
+            unserved=[ConversationKey(key.decode()) for key in unserved],
+            last=_row(int(entered) - 1, last).conversation if last else None,
+        )
+
+    async def deliveries(
+        self, nid: NotificationId, *, start: int = 0, limit: int = 100
     ) -> tuple[list[DeliveryRow], int | None]:
-        """Deliveries from recipient number ``start``, and where the next page starts, None at the end."""
+        """Deliveries that are entered from recipient number ``start``, and where the next page starts, None at the
+        end."""
         found: list[DeliveryRow] = []
         size = int(await self._store.run("HLEN", keys.deliveries(nid)))
-        while start < size:
-            rows = await self._rows(nid, range(start, min(size, start + PAGE)))
-            for row in rows:
-                if status is None or row.status is status:
-                    if len(found) == limit:
-                        return found, row.index
-                    found.append(row)
-            start += PAGE
-        return found, None
+        stop = min(size, start + limit)
+        for first in range(start, stop, PAGE):
+            found += await self._rows(nid, range(first, min(stop, first + PAGE)))
+        return found, (stop if stop < size else None)
 
     async def delivery(self, nid: NotificationId, index: int) -> DeliveryRow | None:
         """What became of the delivery to recipient number ``index``."""
@@ -463,7 +576,7 @@ class Notifications:
             Command(("HMGET", keys.deliveries(nid), *indexes)), Command(("HMGET", keys.results(nid), *indexes))
         )
         return [
-            replace(_row(index, value), result=orjson.loads(result) if result is not None else None)
+            _row(index, value, result)
             for index, value, result in zip(indexes, values, results, strict=True)
             if value is not None
         ]
@@ -499,16 +612,23 @@ def _record(values: list[bytes] | dict[bytes, bytes]) -> NotificationRecord | No
         for name, value in fields.items()
         if name.startswith(b"count:") and int(value)
     }
+    audience = orjson.loads(fields[b"audience"])
     return NotificationRecord(
         notification=Notification.from_json(orjson.loads(fields[b"body"])),
+        audience=_everyone(audience),
         recipients=int(fields[b"total"]),
         served=int(fields[b"served"]),
         cancelled=b"withdrawn" in fields,
+        cancelled_at=from_ms(int(fields[b"cancelled_at"])) if b"cancelled_at" in fields else None,
         counts=counts,
     )
 
 
-def _row(index: int, value: bytes) -> DeliveryRow:
+def _everyone(audience: Json) -> Everyone | None:
+    return None if audience.get("listed") else Everyone(channel_id=audience["channelId"])
+
+
+def _row(index: int, value: bytes, result: bytes | None = None) -> DeliveryRow:
     head, _, conversation = value.partition(b"\n")
     status, _, details = head.partition(b" ")
     body: dict[str, Any] = orjson.loads(details)
@@ -521,6 +641,7 @@ def _row(index: int, value: bytes) -> DeliveryRow:
         reason=body.get("reason"),
         activity_id=body.get("activityId"),
         may_be_repeated=body.get("mayBeRepeated", False),
+        result=orjson.loads(result) if result else None,
     )
 
 

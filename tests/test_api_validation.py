@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -1078,6 +1079,7 @@ async def test_deliveries_are_told(site: Site) -> None:
     (delivered,) = (await get(site, answer["statusUrl"], status="delivered"))["deliveries"]
     assert delivered == {
         "conversation": BOB,
+        "user": "bob",
         "status": "delivered",
         "attempts": 1,
         "at": "2026-05-04T12:00:00.000Z",
@@ -1089,6 +1091,89 @@ async def test_deliveries_are_told(site: Site) -> None:
     found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
     assert [[each["conversation"] for each in page] for page in found] == [[ADA], [BOB]]
     await problem(await site.http.get("/api/notifications/ntf_none"), 404, "not-found")
+
+
+@pytest.mark.parametrize("to", [{"conversations": [ADA, BOB]}, {"all": True}])
+@pytest.mark.parametrize(
+    ("send_at", "status", "course"), [(None, "pending", "running"), (LATER, "scheduled", "scheduled")]
+)
+async def test_deliveries_are_listed_before_anything_is_spread(
+    site: Site, to: Any, send_at: str | None, status: str, course: str
+) -> None:
+    """Each with its user, in pages too; what was cancelled meanwhile is cancelled for all of them."""
+    answer = await (await site.notify({"to": to, "text": "hi", "sendAt": send_at})).json()
+    told = await get(site, answer["statusUrl"])
+    assert (told["status"], told["sender"], told["recipients"]) == (course, "loopback", 2)
+    assert told["counts"] == {status: 2}
+    listed = sorted((each["conversation"], each["user"], each["status"]) for each in told["deliveries"])
+    assert listed == sorted([(ADA, "ada", status), (BOB, "bob", status)])
+    found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
+    assert [len(page) for page in found] == [1, 1]
+    assert flat(found) == told["deliveries"]
+    assert flat(await pages(site, answer["statusUrl"], "deliveries", status=status)) == told["deliveries"]
+    assert flat(await pages(site, answer["statusUrl"], "deliveries", status="delivered")) == []
+    site.clock.now = NOW + timedelta(seconds=5)
+    await site.http.delete(answer["statusUrl"])
+    told = await get(site, answer["statusUrl"])
+    assert (told["status"], told["counts"]) == ("cancelled", {"cancelled": 2})
+    assert [each["status"] for each in told["deliveries"]] == ["cancelled"] * 2
+    assert {each["at"] for each in told["deliveries"]} == {"2026-05-04T12:00:05.000Z"}
+
+
+@pytest.mark.parametrize("to", ["listed", "everybody"])
+async def test_counts_add_up_while_a_notification_is_spread(site: Site, to: str) -> None:
+    """Whatever was entered so far, progress noted or not; cancelled in the middle, each still counts once."""
+    known = sorted([ADA, BOB, *(ConversationKey(f"msteams/x{number}") for number in range(4))])
+    for key in known[-4:]:
+        await site.know(key, "x")
+    audience = {"conversations": known} if to == "listed" else {"all": True}
+    answer = await (await site.notify({"to": audience, "text": "hi"})).json()
+    nid = NotificationId(answer["id"])
+    for entered in (0, 2):
+        await site.notifications.enter(nid, entered, known[entered : entered + 2], Status.PENDING)
+        told = await get(site, answer["statusUrl"])
+        assert (told["status"], told["counts"]) == ("running", {"pending": 6})
+        assert [each["conversation"] for each in told["deliveries"]] == known
+        found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
+        assert [each["conversation"] for each in flat(found)] == known
+    await site.http.delete(answer["statusUrl"])
+    told = await get(site, answer["statusUrl"])
+    assert told["counts"] == {"pending": 4, "cancelled": 2}
+    assert Counter(each["status"] for each in told["deliveries"]) == told["counts"]
+
+
+async def test_a_notification_is_finished_when_all_its_deliveries_are(site: Site) -> None:
+    """Not before; one that nobody gets is at once."""
+    answer = await (await site.notify({"to": {"conversations": [ADA, BOB]}, "text": "hi"})).json()
+    nid = NotificationId(answer["id"])
+    await site.notifications.enter(nid, 0, [ADA, BOB], Status.PENDING)
+    for index, course in ((0, "running"), (1, "finished")):
+        ended = StatusReport(
+            delivery=DeliveryId(f"{nid}.{index}"), notification=nid, index=index, status=Status.DELIVERED, at=NOW
+        )
+        await site.store.sequence(Notifications.reporting(ended))
+        assert (await get(site, answer["statusUrl"]))["status"] == course
+    nobody = await (await site.notify({"to": {"all": True, "channelId": "slack"}, "text": "hi"})).json()
+    assert (await get(site, nobody["statusUrl"]))["status"] == "finished"
+
+
+async def test_the_user_of_a_delivery_is_the_person_meant(site: Site) -> None:
+    """Not whoever spoke last in a group."""
+    group = ConversationKey("msteams/19:group@thread.v2")
+    await site.know(group, "bob")
+    await site.store.run("HSET", keys.conversation(group), "record", orjson.dumps(_record_of_group(group, "bob")))
+    await site.store.run("SADD", keys.by_user("ada"), group)
+    open_to_all = await (await site.notify({"to": {"conversation": group}, "text": "hi"})).json()
+    assert [each["user"] for each in (await get(site, open_to_all["statusUrl"]))["deliveries"]] == [None]
+    to = {"user": "ada", "channelId": "msteams", "conversationType": ["groupChat"]}
+    answer = await (await site.notify({"to": to, "text": "hi"})).json()
+    assert [each["user"] for each in (await get(site, answer["statusUrl"]))["deliveries"]] == ["ada"]
+
+
+def _record_of_group(key: ConversationKey, user: str) -> Any:
+    conversation = {"id": key.partition("/")[2], "conversationType": "groupChat", "isGroup": True}
+    reference = {"channelId": "msteams", "serviceUrl": SERVICE_URL, "conversation": conversation, "user": {"id": user}}
+    return {"reference": reference, "locale": None, "timezone": None, "firstSeen": to_ms(NOW)}
 
 
 @pytest.mark.parametrize("spell", [lambda key: quote(key, safe=""), lambda key: quote(key, safe="/:@;")])

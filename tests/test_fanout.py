@@ -17,6 +17,7 @@ from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
 from tests.people import Person, Sender
 from tests.serving import impatient
+from tests.waiting import until
 
 __all__ = ["impatient"]
 
@@ -112,3 +113,24 @@ async def test_what_is_accepted_for_a_few_is_accepted_although_the_store_goes_aw
     assert [record["loop"] for record in interrupted] == ["accept"]
     for person in crowd:
         await person.hears("news")
+
+
+async def test_a_broadcast_is_finished_although_its_audience_shrank(
+    service: Service, crowd: list[Person], sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody was forgotten between its acceptance and its being spread; they count no more."""
+    count = service.conversations.count
+
+    async def one_more(channel_id: str | None = None) -> int:
+        return await count(channel_id) + 1
+
+    monkeypatch.setattr(service.conversations, "count", one_more)
+    nid = await sender.notifies({"all": True}, "news")
+
+    async def finished() -> Any:
+        _, told = await sender.gets(f"/api/notifications/{nid}")
+        return told if told["status"] == "finished" else None
+
+    told = await until(finished, what="the broadcast is finished")
+    assert (told["recipients"], told["counts"]) == (len(crowd), {"delivered": len(crowd)})
+    assert [each["status"] for each in told["deliveries"]] == ["delivered"] * len(crowd)

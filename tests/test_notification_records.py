@@ -318,12 +318,60 @@ async def test_deliveries_are_filtered_by_status(bench: Bench) -> None:
     wanted = [3, 4, PAGE - 1, PAGE, number - 1]
     for index in wanted:
         await bench.report(index, Status.FAILED)
-    first, start = await bench.records.deliveries(N, limit=3, status=Status.FAILED)
-    assert [row.index for row in first] == wanted[:3]
-    assert start is not None
-    rest, end = await bench.records.deliveries(N, start=start, limit=3, status=Status.FAILED)
-    assert ([row.index for row in rest], end) == (wanted[3:], None)
-    assert await bench.records.deliveries(N, status=Status.EXPIRED) == ([], None)
+    first = await bench.records.look(N, limit=3, status=Status.FAILED)
+    assert first is not None
+    assert ([row.index for row in first.rows], first.following) == (wanted[:3], PAGE)
+    rest = await bench.records.look(N, start=first.following, limit=3, status=Status.FAILED)
+    assert rest is not None
+    assert ([row.index for row in rest.rows], rest.following) == (wanted[3:], number)
+    none = await bench.records.look(N, status=Status.EXPIRED)
+    assert none is not None
+    assert (none.rows, none.following) == ([], number)
+
+
+async def test_of_many_deliveries_a_bounded_number_is_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few have the status that is asked for; the next page goes on from there."""
+    monkeypatch.setattr("state.notifications.LOOKED_AT_MOST", 10)
+    await bench.accept(recipients=25)
+    await bench.records.enter(N, 0, conversations(25), Status.PENDING)
+    await bench.report(22, Status.FAILED)
+    seen = []
+    start = 0
+    while start < 25:
+        look = await bench.records.look(N, start=start, status=Status.FAILED)
+        assert look is not None
+        seen.append(([row.index for row in look.rows], look.following))
+        start = look.following
+    assert seen == [([], 10), ([], 20), ([22], 25)]
+
+
+async def test_a_look_is_of_one_moment(bench: Bench) -> None:
+    """While a fan-out enters its pages and deliveries change, what is counted is what is listed."""
+    number = 60
+    await bench.accept(audience=Listed(conversations=tuple(conversations(number))), recipients=number)
+
+    async def spread() -> None:
+        for first in range(0, number, 10):
+            await bench.records.enter(N, first, conversations(10, first), Status.PENDING)
+            for index in range(first, first + 10):
+                await bench.report(index, Status.DELIVERED)
+
+    spreading = asyncio.create_task(spread())
+    while not spreading.done():
+        look = await bench.records.look(N, limit=number)
+        assert look is not None
+        rows = [row.status for row in look.rows] + [look.record.status_of_unserved(NOW)] * len(look.unserved)
+        assert Counter(rows) == look.record.counts_at(NOW)
+        assert len(rows) == number
+    await spreading
+
+
+async def test_deliveries_are_kept_as_long_as_their_notification(bench: Bench) -> None:
+    """Also of one that expires late."""
+    await bench.records.accept(replace(notification(), expires_at=NOW + timedelta(days=300)), Everyone(), 1)
+    await bench.records.enter(N, 0, conversations(1), Status.PENDING)
+    kept = [await bench.store.run("TTL", name) for name in (keys.notification(N), keys.deliveries(N))]
+    assert kept[1] >= kept[0] - 1
 
 
 async def test_recent_notifications_are_read_newest_first(bench: Bench) -> None:

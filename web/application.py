@@ -103,7 +103,7 @@ def _bot_routes(messages: Messages) -> list[Route]:
 
 def _notification_routes(services: WebServices) -> list[Route]:
     notify = Notify(services.accept, services.notifications, services.conversations, services.clock)
-    records = NotificationRecords(services.notifications, services.clock)
+    records = NotificationRecords(services.notifications, services.conversations, services.clock)
     return [
         Route(
             method="POST",

@@ -69,6 +69,7 @@ class Notify:
             expires_at=now + RETENTION,
             mode=Mode.INTERJECT,
             category="test",
+            sender=request[SENDER],
         )
         recipients = await self._conversations.count()
         await self._accept_it(notification, Everyone(), recipients)
@@ -112,7 +113,7 @@ class Notify:
         now = self._clock()
         parsed = parse_request(raw, now=now)
         resolved = await resolve(self._conversations, parsed.to)
-        notification = _notification(nid, parsed, raw, resolved.meant, now)
+        notification = _notification(nid, parsed, raw, resolved.meant, request[SENDER], now)
         await self._accept_it(notification, resolved.audience, resolved.recipients)
         _log_accepted(notification, resolved.recipients, request)
         scheduled = notification.send_at is not None and notification.send_at > now
@@ -125,7 +126,7 @@ class Notify:
 
 
 def _notification(
-    nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, Any], meant: Json, now: datetime
+    nid: NotificationId, parsed: NotifyRequest, raw: Mapping[str, Any], meant: Json, sender: str, now: datetime
 ) -> Notification:
     return Notification(
         id=nid,
@@ -145,6 +146,7 @@ def _notification(
         hold_for=parsed.hold_for,
         guarantee=parsed.guarantee,
         meant=meant,
+        sender=sender,
     )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from aiohttp import web
 
 from domain.clock import Clock
-from domain.ids import ConversationKey, JobId, NotificationId
+from domain.ids import ConversationKey, JobId, NotificationId, channel_of
 from domain.job import Job
+from domain.notification import Json, Notification
 from domain.phase import phase_of
+from domain.place import Place, place_of
 from state.conversations import Conversations, Known
 from state.jobs import JobStore
-from state.notifications import NotificationRecord, Notifications
+from state.notifications import DeliveryRow, Look, NotificationRecord, Notifications
 from web.access import SENDER
 from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
@@ -23,6 +27,7 @@ from web.records_model import (
     ConversationsQuery,
     ConversationView,
     DeliveriesQuery,
+    DeliveryView,
     JobPage,
     JobsQuery,
     JobView,
@@ -30,7 +35,6 @@ from web.records_model import (
     NotificationPage,
     NotificationsQuery,
     NotificationView,
-    counts_of,
 )
 
 log = logging.getLogger("aside.web")
@@ -41,8 +45,9 @@ SCAN = 200
 
 
 class NotificationRecords:
-    def __init__(self, notifications: Notifications, clock: Clock) -> None:
+    def __init__(self, notifications: Notifications, conversations: Conversations, clock: Clock) -> None:
         self._notifications = notifications
+        self._conversations = conversations
         self._clock = clock
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -67,13 +72,45 @@ class NotificationRecords:
     async def one(self, request: web.Request) -> web.StreamResponse:
         query = parse_query(DeliveriesQuery, request)
         nid = NotificationId(request.match_info["id"])
-        record = await self._notifications.get(nid)
-        if record is None:
+        place = _Place.of(query.cursor)
+        look = await self._notifications.look(nid, start=place.start, limit=query.limit, status=query.status)
+        if look is None:
             raise not_found("No notification has this id, or it is no longer kept.")
-        rows, following = await self._notifications.deliveries(
-            nid, start=cursor_number(query.cursor), limit=query.limit, status=query.status
-        )
-        return json_answer(NotificationDetails.with_deliveries(record, self._clock(), rows, cursor_text(following)))
+        now = self._clock()
+        rows, following = await self._with_unserved(look, place, query, now)
+        views = await self._views(look.record.notification, rows)
+        return json_answer(NotificationDetails.with_deliveries(look.record, now, views, following))
+
+    async def _with_unserved(
+        self, look: Look, place: _Place, query: DeliveriesQuery, now: datetime
+    ) -> tuple[list[DeliveryRow], str | None]:
+        """A page of deliveries, those of recipients who are not served yet after the others; and the next cursor."""
+        record, start = look.record, look.following
+        if start < look.entered:
+            return look.rows, str(start)
+        left = record.recipients - start
+        if left <= 0 or query.status not in (None, record.status_of_unserved(now)):
+            return look.rows, None
+        room = min(query.limit - len(look.rows), left)
+        if not room:
+            return look.rows, str(start)
+        if record.audience is None:
+            keys = look.unserved[:room]
+        else:
+            after = place.after if start > look.entered else look.last
+            keys = await self._conversations.page(after, room, record.audience.channel_id)
+        rows = [record.unserved_row(start + offset, key, now) for offset, key in enumerate(keys)]
+        end = start + len(rows)
+        following = None if not rows or end >= record.recipients else f"{end}.{keys[-1]}"
+        return [*look.rows, *rows], following
+
+    async def _views(self, notification: Notification, rows: Sequence[DeliveryRow]) -> list[DeliveryView]:
+        known = await self._conversations.candidates([row.conversation for row in rows])
+        references = {each.key: each.reference for each in known}
+        return [
+            DeliveryView.of(row, _user(notification, row.conversation, references.get(row.conversation)))
+            for row in rows
+        ]
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         nid = NotificationId(request.match_info["id"])
@@ -92,8 +129,29 @@ class NotificationRecords:
         return (
             (query.source is None or notification.content.source == query.source)
             and (query.category is None or notification.category == query.category)
-            and (query.status is None or query.status in counts_of(record, self._clock()))
+            and (query.status is None or query.status in record.counts_at(self._clock()))
         )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a page of deliveries begins: the recipient's number, and the conversation of the one before."""
+
+    start: int
+    after: ConversationKey | None
+
+    @classmethod
+    def of(cls, cursor: str | None) -> _Place:
+        number, _, after = (cursor or "0").partition(".")
+        return cls(cursor_number(number), ConversationKey(after) if after else None)
+
+
+def _user(notification: Notification, key: ConversationKey, reference: Json | None) -> str | None:
+    """Id of the user whom a delivery is for, if it is one person's."""
+    account = notification.meant.get(channel_of(key))
+    if account is None and reference and place_of(reference["conversation"]) is Place.PERSONAL:
+        account = reference.get("user")
+    return (account or {}).get("id")
 
 
 class ConversationRecords:

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from domain.clock import to_iso
 from domain.delivery import Status
 from domain.job import Job, JobStatus
-from domain.notification import Guarantee, Json, Mode
+from domain.notification import Course, Guarantee, Json, Mode
 from domain.phase import Phase
 from domain.reachability import Reachability
 from state.conversations import Known
@@ -45,6 +45,8 @@ class Query(BaseModel):
 
 
 class DeliveriesQuery(Query):
+    """Of those with a ``status`` a page may hold few or none though more follow: so many deliveries are looked at."""
+
     status: Status | None = None
 
 
@@ -65,6 +67,8 @@ class JobsQuery(Query):
 
 class DeliveryView(View):
     conversation: str
+    user: str | None
+    """Id of the user it is for; nobody's where others read what is said there and no single person was meant."""
     status: Status
     attempts: int
     at: Moment
@@ -75,9 +79,10 @@ class DeliveryView(View):
     """What the user has answered to it: the ``value`` of the action that was tapped first."""
 
     @classmethod
-    def of(cls, row: DeliveryRow) -> DeliveryView:
+    def of(cls, row: DeliveryRow, user: str | None) -> DeliveryView:
         return cls(
             conversation=row.conversation,
+            user=user,
             status=row.status,
             attempts=row.attempts,
             at=row.at,
@@ -90,6 +95,9 @@ class DeliveryView(View):
 
 class NotificationView(View):
     id: str
+    status: Course
+    sender: str | None
+    """Name of the key that it was sent with."""
     summary: str
     source: str | None
     category: str
@@ -100,7 +108,7 @@ class NotificationView(View):
     expires_at: Moment
     recipients: int
     counts: dict[Status, int]
-    """Deliveries by status; those that were not put into mailboxes yet count as scheduled or pending."""
+    """Deliveries by status; together they are the recipients."""
 
     @classmethod
     def of(cls, record: NotificationRecord, now: datetime) -> NotificationView:
@@ -119,7 +127,7 @@ class NotificationDetails(NotificationView):
 
     @classmethod
     def with_deliveries(
-        cls, record: NotificationRecord, now: datetime, rows: list[DeliveryRow], following: str | None
+        cls, record: NotificationRecord, now: datetime, deliveries: list[DeliveryView], following: str | None
     ) -> NotificationDetails:
         notification = record.notification
         return cls(
@@ -130,7 +138,7 @@ class NotificationDetails(NotificationView):
             actions=list(notification.content.actions),
             hold_for=notification.hold_for,
             guarantee=notification.guarantee,
-            deliveries=[DeliveryView.of(row) for row in rows],
+            deliveries=deliveries,
             next=following,
         )
 
@@ -232,6 +240,8 @@ def _fields_of(record: NotificationRecord, now: datetime) -> dict[str, Any]:
     notification = record.notification
     return {
         "id": notification.id,
+        "status": record.course(now),
+        "sender": notification.sender,
         "summary": notification.content.summary,
         "source": notification.content.source,
         "category": notification.category,
@@ -240,18 +250,6 @@ def _fields_of(record: NotificationRecord, now: datetime) -> dict[str, Any]:
         "created_at": notification.created_at,
         "send_at": notification.send_at,
         "expires_at": notification.expires_at,
-        "recipients": max(record.recipients, sum(record.counts.values())),
-        "counts": counts_of(record, now),
+        "recipients": max(record.recipients, record.entered),
+        "counts": record.counts_at(now),
     }
-
-
-def counts_of(record: NotificationRecord, now: datetime) -> dict[Status, int]:
-    """Deliveries by status. Before any is put into a mailbox, all recipients wait."""
-    if record.cancelled:
-        unserved = record.recipients - record.served
-        cancelled = record.counts.get(Status.CANCELLED, 0) + max(0, unserved)
-        return record.counts | ({Status.CANCELLED: cancelled} if cancelled else {})
-    if record.counts or not record.recipients:
-        return record.counts
-    send_at = record.notification.send_at
-    return {Status.SCHEDULED if send_at is not None and send_at > now else Status.PENDING: record.recipients}
