@@ -7,6 +7,7 @@ from typing import Any
 from botbuilder.core import ActivityHandler, BotState, TurnContext
 from botbuilder.schema import ActivityEventNames, ActivityTypes, ChannelAccount
 
+from dialogs import welcoming
 from dialogs.delivering import Delivering
 from dialogs.host import DialogHost
 
@@ -61,9 +62,20 @@ class AsideBot(ActivityHandler):
     async def on_members_added_activity(
         self, members_added: list[ChannelAccount], turn_context: TurnContext
     ) -> None:
-        bot = turn_context.activity.recipient
+        await self._welcome(turn_context)
+
+    async def on_members_removed_activity(
+        self, members_removed: list[ChannelAccount], turn_context: TurnContext
+    ) -> None:
+        await self._welcome(turn_context)
+
+    async def on_installation_update(self, turn_context: TurnContext) -> None:
+        await self._welcome(turn_context)
+
+    async def _welcome(self, turn_context: TurnContext) -> None:
+        """Have the root dialog welcome whom this activity brings, if it wants to."""
         welcome = getattr(self._host.root, "welcome", None)
-        if welcome is not None and any(bot is None or member.id != bot.id for member in members_added):
+        if welcoming.due(turn_context) and welcome is not None:
             await welcome(turn_context)
 
     async def on_unrecognized_activity_type(self, turn_context: TurnContext) -> None:

@@ -16,6 +16,7 @@ from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from dialogs.services import Services
 from dialogs.texts import say, span
+from dialogs.welcoming import in_group, who_added
 from domain.job import Job, JobStatus
 
 _COMPUTE = {
@@ -58,8 +59,14 @@ class MainDialog(ComponentDialog):
         )
 
     async def welcome(self, context: TurnContext) -> None:
-        """Said to a user who meets the bot for the first time."""
-        await context.send_activity(say("welcome", context.activity.locale))
+        """Said to a user who meets the bot for the first time, and to a group that it was added to."""
+        locale = context.activity.locale
+        if not in_group(context.activity):
+            await context.send_activity(say("welcome", locale))
+            return
+        who = await who_added(context)
+        added = say("welcome_added_by", locale, who=who) if who else say("welcome_added", locale)
+        await context.send_activity(say("welcome_group", locale, added=added))
 
     async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
         context = inner_dc.context

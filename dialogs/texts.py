@@ -12,6 +12,12 @@ ENGLISH: Mapping[str, str] = {
         "talking over you. You see this because you (or your team) added me. "
         "Try `compute factor 600851475143`, or say `help`."
     ),
+    "welcome_group": (
+        "Hi! {added} I am a bot that can compute things for you and tell you when they are done, without talking over "
+        "you; what is sent to this conversation reaches you here. Mention me with `help` to see what I can do."
+    ),
+    "welcome_added_by": "{who} added me to this conversation.",
+    "welcome_added": "I was added to this conversation.",
     "echo": "You sent: {text}",
     "help": (
         "Here is what I can do:\n"

@@ -58,6 +58,8 @@ class FakeChannel:
         self.requests: list[tuple[str, str, str, Json | None]] = []
         self.authorizations: list[str | None] = []
         self.moods: dict[str, list[Mood]] = defaultdict(list)
+        self.members: dict[str, str] = {}
+        """Names of those whom the bot may ask for, by id."""
         self.sequence = 0
         self.url = ""
         self.arrived = asyncio.Condition()
@@ -70,6 +72,7 @@ class FakeChannel:
         app.router.add_post(base + "/{activity}", self._send)
         app.router.add_put(base + "/{activity}", self._update)
         app.router.add_delete(base + "/{activity}", self._delete)
+        app.router.add_get("/v3/conversations/{conversation}/members/{member}", self._member)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
@@ -106,6 +109,13 @@ class FakeChannel:
         return self.texts(conversation)
 
     # ------------------------------------------------------------------ routes
+
+    async def _member(self, request: web.Request) -> web.Response:
+        member = request.match_info["member"]
+        if member not in self.members:
+            error = {"error": {"code": "MemberNotFoundInConversation", "message": "Member not found."}}
+            return web.json_response(error, status=404)
+        return web.json_response({"id": member, "name": self.members[member]})
 
     async def _mood(self, request: web.Request) -> tuple[str, Mood, Json | None]:
         conversation = request.match_info["conversation"]

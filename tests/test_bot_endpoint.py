@@ -75,10 +75,6 @@ class TestAConversationUpdate:
         (welcome,) = ann.news()
         assert "help" in welcome
 
-    async def test_does_not_welcome_the_bot_itself(self, ann: Person) -> None:
-        await ann.posts(ann.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}]))
-        assert ann.news() == []
-
     async def test_says_nothing_of_who_left(self, ann: Person) -> None:
         await ann.posts(ann.activity(type="conversationUpdate", membersRemoved=[{"id": "29:ann"}]))
         assert ann.news() == []
@@ -88,7 +84,7 @@ class TestOtherActivities:
     @pytest.mark.parametrize(
         "activity",
         [
-            {"type": "installationUpdate", "action": "add"},
+            {"type": "installationUpdate", "action": "add-upgrade"},
             {"type": "typing"},
             {"type": "messageReaction", "reactionsAdded": [{"type": "like"}]},
             {"type": "endOfConversation"},
