@@ -20,7 +20,6 @@ if missing := [name for name in ("aiohttp", "botbuilder", "pydantic_settings") i
 gc.disable()  # while everything is imported: nothing of it is garbage, and to look for some takes a fifth of the start
 
 import asyncio
-import inspect
 import logging
 import signal
 import socket
@@ -56,6 +55,7 @@ from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import Tokens as DirectLineTokens
 from dialogs.delivering import Delivering
 from dialogs.host import DIALOG_STATE, DialogHost
+from dialogs.root import WrongRootDialog, make_root, packages_beside, signs_in
 from dialogs.services import Jobs, Services
 from dialogs.texts import apology, job_answer
 from domain.clock import Clock, system_clock
@@ -232,8 +232,7 @@ class Service:
             most=CONNECTIONS, spare=SPARE_CONNECTIONS, connect_within=CONNECT_SECONDS, keep_for=KEEP_SECONDS
         )
         self._stack.push_async_callback(self.connections.close)
-        root_package = settings.root_dialog.partition(":")[0].partition(".")[0]
-        self.codec = Codec([root_package, *settings.state_modules])
+        self.codec = Codec(settings.state_modules)
         self.work = Work(self.store, "conversations", lease=LEASE.total_seconds() + 1)
         self.fanout_work = Work(self.store, "fanout", lease=FANOUT_LEASE)
         self.job_work = Work(self.store, "jobs", lease=JOB_LEASE)
@@ -313,6 +312,7 @@ class Service:
         root = _root_dialog(
             settings, conversation_state=conversation_state, user_state=user_state, services=services
         )
+        self.codec.allow(packages_beside(settings.root_dialog.partition(":")[0]))
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
         delivering = Delivering(host, self.notifications.content, self.notifications.delivery, settings.away_after)
         self.pipeline = Pipeline(
@@ -444,10 +444,19 @@ class Service:
 
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
-    """The developer's root dialog, called with those of ``offered`` that its parameters name."""
-    factory = config.resolve(settings.root_dialog)
-    parameters = inspect.signature(factory).parameters
-    return factory(**{name: value for name, value in offered.items() if name in parameters})
+    """The developer's root dialog. Raises :class:`ConfigurationError` if it cannot be made."""
+    name = settings.root_dialog
+    try:
+        root = make_root(name, config.resolve(name), offered)
+    except WrongRootDialog as error:
+        raise ConfigurationError([f"ROOT_DIALOG: {error}"]) from error
+    except Exception as error:  # whatever the developer's code raises
+        mistake = f"ROOT_DIALOG: {name!r} cannot be made ({config.why(error)}); correct it there"
+        raise ConfigurationError([mistake]) from error
+    if signs_in(root) and not settings.microsoft_app_id:
+        text = "the root dialog has an OAuthPrompt, and nobody can sign in without an app id: set MicrosoftAppId"
+        log.warning(text, extra={"action": "sign_in_unavailable"})
+    return root
 
 
 def _sdk_configuration(settings: Settings) -> SimpleNamespace:

@@ -23,6 +23,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from dialogs.root import WrongRootDialog, check_root
 from domain.errors import AsideError
 from state import store_url
 
@@ -449,8 +450,7 @@ def check_imports(settings: Names) -> list[str]:
     """The mistakes that only importing what ``settings`` name shows; empty if there are none."""
 
     def import_dialog() -> None:
-        if not callable(resolve(settings.root_dialog)):
-            raise TypeError("it is neither a class nor a factory")
+        check_root(settings.root_dialog, resolve(settings.root_dialog))
 
     attempts: list[tuple[str, str, Callable[[], object]]] = [("ROOT_DIALOG", settings.root_dialog, import_dialog)]
     for variable, modules in (("JOBS", settings.jobs), ("STATE_MODULES", settings.state_modules)):
@@ -459,18 +459,21 @@ def check_imports(settings: Names) -> list[str]:
     for variable, name, attempt in attempts:
         try:
             attempt()
+        except WrongRootDialog as error:
+            mistakes.append(f"{variable}: {error}")
         except Exception as error:  # whatever a module of the user's raises
-            mistakes.append(f"{variable}: {name!r} cannot be used ({_why(error)}); {_remedy(name, error)}")
+            mistakes.append(f"{variable}: {name!r} cannot be used ({why(error)}); {_remedy(name, error)}")
     return mistakes
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What was raised, and by which line of the user's."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
     if isinstance(error, SyntaxError) or not places:
         return reason  # which says where by itself
-    return f"{reason}, at {places[-1].filename}:{places[-1].lineno}"
+    theirs = [frame for frame in places if "site-packages" not in frame.filename] or places
+    return f"{reason}, at {theirs[-1].filename}:{theirs[-1].lineno}"
 
 
 def _is_machinery(filename: str) -> bool:

@@ -20,6 +20,7 @@ from botframework.connector.auth import (
 )
 from botframework.connector.skills import BotFrameworkClient
 
+from domain.errors import SignInUnavailable
 from domain.service_url import ServiceUrls
 
 KEPT_CLIENTS = 64
@@ -39,12 +40,17 @@ class LazyConnector:
 class LazyUserTokens(UserTokenClient):
     """Stands for the client of the token service until one of its methods is called."""
 
-    def __init__(self, sdk: BotFrameworkAuthentication, identity: ClaimsIdentity) -> None:
+    def __init__(self, sdk: BotFrameworkAuthentication, identity: ClaimsIdentity, app_id: str | None) -> None:
         self._sdk = sdk
         self._identity = identity
+        self._app_id = app_id
         self._client: Any = None
 
     async def _made(self) -> Any:
+        if not self._app_id:
+            raise SignInUnavailable(
+                "Nobody can sign in without an app id: set MicrosoftAppId and its secret, or leave the OAuthPrompt out."
+            )
         if self._client is None:
             self._client = await self._sdk.create_user_token_client(self._identity)
         return self._client
@@ -120,7 +126,7 @@ class SdkClients(BotFrameworkAuthentication):
 
     async def create_user_token_client(self, claims_identity: ClaimsIdentity) -> UserTokenClient:
         if self._user_tokens is None:
-            self._user_tokens = LazyUserTokens(self._sdk, claims_identity)
+            self._user_tokens = LazyUserTokens(self._sdk, claims_identity, self._credentials.microsoft_app_id)
         return self._user_tokens
 
     def create_bot_framework_client(self) -> BotFrameworkClient:

@@ -51,5 +51,9 @@ class NothingToReplay(AsideError):
     """What a dead letter said is no longer kept."""
 
 
+class SignInUnavailable(AsideError):
+    """A dialog wants its user to sign in, and this bot has no identity that the token service knows."""
+
+
 class ServiceUrlNotAllowed(AsideError):
     """An activity was to be sent to a host that ``SERVICE_URL_ALLOW`` does not list."""

@@ -87,6 +87,10 @@ class Codec:
         self._packages = tuple(packages)
         self._resolved: dict[str, type] = {}
 
+    def allow(self, packages: Iterable[str]) -> None:
+        """Classes of these may be stored and read as well."""
+        self._packages += tuple(packages)
+
     def encode(self, value: Any) -> bytes:
         """JSON for ``value``. Raises :class:`UnstorableState` with the place of what cannot be stored."""
         try:

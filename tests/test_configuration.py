@@ -325,7 +325,10 @@ def test_the_example_names_every_variable_and_its_default() -> None:
 
 
 def test_modules_that_can_be_imported_are_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a_bot.py").write_text("class Parts:\n    class Main: ...\n\ndef make(): ...\n")
+    (tmp_path / "a_bot.py").write_text(
+        "from botbuilder.dialogs import ComponentDialog\n\n"
+        "class Parts:\n    class Main(ComponentDialog):\n        def __init__(self): ...\n\ndef make(): ...\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     for root in ("a_bot:Parts.Main", "a_bot:make"):
         assert check_imports(load({"ROOT_DIALOG": root, "JOBS": "a_bot", "STATE_MODULES": "a_bot"})) == []
