@@ -18,7 +18,7 @@ from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Failure, Status, StatusReport, report
-from domain.effect import Answered, Broken, Cancel, Index, Notify, Operation, Report, Send, Submit
+from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
 from domain.reachability import Reachability
@@ -333,7 +333,9 @@ class Outbox:
             await _insist(partial(work.wake, claim.member, delay=again_in))
         return left
 
-    async def _apply(self, run: _Run, effect: Submit | Cancel | Notify | Report | Answered | Index | Broken) -> None:
+    async def _apply(
+        self, run: _Run, effect: Submit | Cancel | Notify | Report | Answered | Index | Leave | Broken
+    ) -> None:
         match effect:
             case Report(report=status):
                 run.commands += recording(run.key, status)
@@ -346,6 +348,8 @@ class Outbox:
                 await self._jobs.cancel(run.key, job_id)
             case Notify(notification=notification):
                 await self._notifications.accept(notification, Listed(conversations=(run.key,)), 1)
+            case Leave():
+                await self._conversations.leave(effect)
             case Index():
                 run.commands += self._conversations.indexing(effect)
             case Broken(cause=cause):

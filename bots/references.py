@@ -18,8 +18,10 @@ from botbuilder.schema import (
 from bots.locales import usable
 from domain.clock import to_ms
 from domain.delivery import Delivery
+from domain.effect import Leave
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
+from domain.place import Place, place_of
 from domain.reachability import Reachability
 from state.activities import model_from_json, model_of, to_json
 from state.conversations import index_of
@@ -29,6 +31,7 @@ _CONTINUES = {
     "type": ActivityTypes.event.value,
     "name": ActivityEventNames.continue_conversation.value,
 }
+_LEFT_A_CHANNEL = "channelMemberRemoved"
 _SPEAKS = (ActivityTypes.message, ActivityTypes.invoke, ActivityTypes.message_reaction)
 
 
@@ -64,10 +67,17 @@ def inbound_record(turn: Turn, activity: Activity, vouching: Collection[str]) ->
         "locale": locale,
         "firstSeen": before.get("firstSeen") or to_ms(turn.at),
     }
+    if team := _team(activity, vouched) or before.get("team"):
+        record["team"] = team
+    leaves = _leaves(turn, activity, record)
+    if any(left.user == (record["reference"].get("user") or {}).get("id") for left in leaves):
+        del record["reference"]["user"]
+    index = index_of(turn.conversation, record["reference"])
+    speaks_to_others = index.shared and activity.type in _SPEAKS  # and may have left and come back
+    if speaks_to_others or turn.record is None or index != index_of(turn.conversation, known):
+        turn.effects.append(index)
+    turn.effects += leaves
     if record != turn.record:
-        index = index_of(turn.conversation, record["reference"])
-        if turn.record is None or index != index_of(turn.conversation, before["reference"]):
-            turn.effects.append(index)
         turn.record = record
         turn.fields["record"] = orjson.dumps(record).decode()
     if activity.type in _SPEAKS:
@@ -91,11 +101,35 @@ def _present(activity: Activity) -> bool:
 def _conversation(activity: Activity, known: Json, vouched: bool) -> Json:
     """What is known of the conversation account, and its tenant, which may stand in the channel's data alone."""
     conversation = {**known, **to_json(activity.conversation)}
-    data = activity.channel_data if vouched and isinstance(activity.channel_data, dict) else {}
-    tenant = data.get("tenant")
-    if not conversation.get("tenantId") and isinstance(tenant, dict) and isinstance(tenant.get("id"), str):
-        conversation["tenantId"] = tenant["id"]
+    if not conversation.get("tenantId") and vouched and (tenant := _id_in_data(activity, "tenant")):
+        conversation["tenantId"] = tenant
     return conversation
+
+
+def _team(activity: Activity, vouched: bool) -> str | None:
+    return _id_in_data(activity, "team") if vouched else None
+
+
+def _id_in_data(activity: Activity, name: str) -> str | None:
+    data = activity.channel_data if isinstance(activity.channel_data, dict) else {}
+    found = data.get(name)
+    named = found.get("id") if isinstance(found, dict) else None
+    return named if isinstance(named, str) and named else None
+
+
+def _leaves(turn: Turn, activity: Activity, record: Json) -> list[Leave]:
+    """Who left what others read: a team with all its channels, unless it is said to be one channel alone."""
+    if activity.type != ActivityTypes.conversation_update or not activity.members_removed:
+        return []
+    if place_of(record["reference"]["conversation"]) is Place.PERSONAL:
+        return []
+    data = activity.channel_data if isinstance(activity.channel_data, dict) else {}
+    team = None if data.get("eventType") == _LEFT_A_CHANNEL else record.get("team")
+    return [
+        Leave(conversation=turn.conversation, user=member.id, aad_object=member.aad_object_id, team=team)
+        for member in activity.members_removed
+        if member.id and member.id != (activity.recipient and activity.recipient.id)
+    ]
 
 
 def _user(activity: Activity, known: Json | None, vouched: bool) -> Json | None:

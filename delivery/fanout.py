@@ -150,4 +150,4 @@ class Fanout:
     async def _next(self, nid: NotificationId, progress: Progress) -> list[ConversationKey]:
         if progress.audience is None:
             return await self._notifications.listed(nid, progress.served, PAGE)
-        return await self._conversations.page(progress.after, PAGE, progress.audience.channel_id)
+        return await self._conversations.recipients(progress.after, PAGE, progress.audience.channel_id)

@@ -98,6 +98,20 @@ class Index:
     conversation: ConversationKey
     users: tuple[str, ...]
     aad_objects: tuple[str, ...]
+    channel: ConversationKey | None = None
+    """The channel of Teams that it is, or is a thread of."""
+    shared: bool = False
+    """Whether others read what is said there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leave:
+    """Somebody who is no longer in a conversation that others read, nor in its ``team``, if one is named."""
+
+    conversation: ConversationKey
+    user: str
+    aad_object: str | None = None
+    team: str | None = None
 
 
 @value
@@ -108,7 +122,7 @@ class Broken:
     cause: str
 
 
-Effect = Send | Submit | Cancel | Notify | Report | Answered | Index | Broken
+Effect = Send | Submit | Cancel | Notify | Report | Answered | Index | Leave | Broken
 
 
 def effect_to_json(effect: Effect) -> Json:
@@ -136,6 +150,16 @@ def effect_to_json(effect: Effect) -> Json:
                 "conversation": effect.conversation,
                 "users": list(effect.users),
                 "aadObjects": list(effect.aad_objects),
+                "channel": effect.channel,
+                "shared": effect.shared,
+            }
+        case Leave():
+            return {
+                "kind": "leave",
+                "conversation": effect.conversation,
+                "user": effect.user,
+                "aadObject": effect.aad_object,
+                "team": effect.team,
             }
         case Broken():
             return effect.body
@@ -188,6 +212,15 @@ def _read(body: dict[str, Any]) -> Effect:
                 conversation=ConversationKey(body["conversation"]),
                 users=tuple(body["users"]),
                 aad_objects=tuple(body["aadObjects"]),
+                channel=body.get("channel"),
+                shared=body.get("shared", False),
+            )
+        case "leave":
+            return Leave(
+                conversation=ConversationKey(body["conversation"]),
+                user=body["user"],
+                aad_object=body["aadObject"],
+                team=body["team"],
             )
         case kind:
             raise NewerState(f"An outbox has an effect of kind {kind!r}, which this process does not know. Update it.")

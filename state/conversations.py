@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 
 from domain.clock import from_ms
-from domain.effect import Index
+from domain.effect import Index, Leave
 from domain.ids import ConversationKey, JobId, UserKey, channel_of, user_key
 from domain.notification import Json
+from domain.place import THREAD, Place, place_of, root_of
 from domain.reachability import Reachability
 from state import keys
 from state.scripts import Command
@@ -56,16 +57,24 @@ class Candidate:
     reference: Json
     used: datetime
     reachability: Reachability
+    team: str | None = None
 
 
 def index_of(key: ConversationKey, reference: Json) -> Index:
     """The index entries of a conversation."""
-    user = reference.get("user") or {}
+    user, conversation = reference.get("user") or {}, reference.get("conversation") or {}
     return Index(
         conversation=key,
         users=tuple(filter(None, [user.get("id")])),
         aad_objects=tuple(filter(None, [user.get("aadObjectId")])),
+        channel=_channel_of_teams(key, conversation),
+        shared=place_of(conversation) is not Place.PERSONAL,
     )
+
+
+def _channel_of_teams(key: ConversationKey, conversation: Json) -> ConversationKey | None:
+    root = root_of(key)
+    return ConversationKey(root) if root != key or place_of(conversation) is Place.CHANNEL else None
 
 
 class Conversations:
@@ -75,10 +84,35 @@ class Conversations:
     @staticmethod
     def indexing(index: Index) -> list[Command]:
         """Commands that enter a conversation in the indexes; repeating them does no harm."""
-        commands = [Command(("ZADD", keys.conversations(), 0, index.conversation))]
+        if index.channel is None:
+            commands = [Command(("ZADD", keys.conversations(), 0, index.conversation))]
+        else:
+            commands = [Command(("ZADD", keys.channels(), 0, index.channel))]
+            commands.append(Command(("ZADD", keys.threads(), 0, index.conversation)))
+            commands.append(Command(("ZREM", keys.conversations(), index.conversation)))  # where it was entered once
+        if index.shared and index.users and index.aad_objects:
+            user = user_key(channel_of(index.conversation), index.users[0])
+            commands.append(Command(("HSET", keys.user(user), "aad", index.aad_objects[0])))
         commands += [Command(("SADD", keys.by_user(user), index.conversation)) for user in index.users]
         commands += [Command(("SADD", keys.by_aad_object(aad), index.conversation)) for aad in index.aad_objects]
         return commands
+
+    async def leave(self, left: Leave) -> None:
+        """Whoever left is not found any more in the conversation, its threads, and others of its team."""
+        channel = channel_of(left.conversation)
+        known, members = await self._store.together(
+            Command(("HGET", keys.user(user_key(channel, left.user)), "aad")),
+            Command(("SMEMBERS", keys.by_user(left.user))),
+        )
+        found = [ConversationKey(member.decode()) for member in members]
+        candidates = await self.candidates([key for key in found if channel_of(key) == channel])
+        gone = [candidate.key for candidate in candidates if _is_left(candidate, left)]
+        aad_object = left.aad_object or (known.decode() if known else None)
+        if gone:
+            commands = [Command(("SREM", keys.by_user(left.user), *gone))]
+            if aad_object is not None:
+                commands.append(Command(("SREM", keys.by_aad_object(aad_object), *gone)))
+            await self._store.together(*commands)
 
     async def exist(self, wanted: Sequence[ConversationKey]) -> list[bool]:
         answers = await self._store.together(
@@ -105,25 +139,50 @@ class Conversations:
         return [_candidate(key, *row) for key, row in zip(wanted, answers, strict=True) if row[0] is not None]
 
     async def count(self, channel_id: str | None = None) -> int:
-        low, high = _range(channel_id)
-        return int(await self._store.run("ZLEXCOUNT", keys.conversations(), low, high))
+        """How many :meth:`recipients` there are."""
+        counts = await self._store.together(*_in_range(_RECIPIENTS, "ZLEXCOUNT", channel_id))
+        return sum(map(int, counts))
+
+    async def recipients(
+        self, after: ConversationKey | None, limit: int = PAGE, channel_id: str | None = None
+    ) -> list[ConversationKey]:
+        """Everybody in lexical order, those after ``after``: a channel of Teams once, itself or, where only threads
+        are known, the newest of them. One that is new may be in it or not."""
+        start = None if after is None else ConversationKey(root_of(after))
+        while page := await self._page(_RECIPIENTS, start, limit, channel_id):
+            if found := await self._speaking_for(page):
+                return found
+            start = page[-1]
+        return []
+
+    async def _speaking_for(self, page: Sequence[ConversationKey]) -> list[ConversationKey]:
+        """Of each that is known it, and of a channel that is not its newest thread."""
+        known = await self.exist(page)
+        unknown = [key for key, is_known in zip(page, known, strict=True) if not is_known]
+        newest = await self._store.together(
+            *(
+                Command(("ZREVRANGEBYLEX", keys.threads(), f"({key}{THREAD}\xff", f"[{key}{THREAD}", "LIMIT", 0, 1))
+                for key in unknown
+            )
+        )
+        threads = {key: ConversationKey(found[0].decode()) for key, found in zip(unknown, newest, strict=True) if found}
+        return [threads.get(key, key) for key, is_known in zip(page, known, strict=True) if is_known or key in threads]
 
     async def page(
         self, after: ConversationKey | None, limit: int = PAGE, channel_id: str | None = None
     ) -> list[ConversationKey]:
-        """Conversations in lexical order, those after ``after``. One that is new may be in it or not."""
-        low, high = _range(channel_id)
-        members = await self._store.run(
-            "ZRANGEBYLEX", keys.conversations(), f"({after}" if after else low, high, "LIMIT", 0, limit
-        )
-        return [ConversationKey(member.decode()) for member in members]
+        """Conversations in lexical order, each thread for itself, those after ``after``. One that is new may be in it
+        or not."""
+        return await self._page((keys.conversations(), keys.threads()), after, limit, channel_id)
 
-    async def all(self, channel_id: str | None = None) -> AsyncIterator[ConversationKey]:
-        after: ConversationKey | None = None
-        while page := await self.page(after, PAGE, channel_id):
-            for key in page:
-                yield key
-            after = page[-1]
+    async def _page(
+        self, sets: Sequence[str], after: ConversationKey | None, limit: int, channel_id: str | None
+    ) -> list[ConversationKey]:
+        answers = await self._store.together(
+            *_in_range(sets, "ZRANGEBYLEX", channel_id, *("LIMIT", 0, limit), after=after)
+        )
+        members = sorted(member for answer in answers for member in answer)
+        return [ConversationKey(member.decode()) for member in members[:limit]]
 
     async def get(self, key: ConversationKey) -> Known | None:
         return (await self.get_many([key]))[0]
@@ -188,9 +247,23 @@ def _candidate(key: ConversationKey, record: bytes, spoke: bytes | None, reach: 
         reference=known["reference"],
         used=from_ms(int(spoke or known["firstSeen"])),
         reachability=Reachability((reach or b"active").decode()),
+        team=known.get("team"),
     )
 
 
-def _range(channel_id: str | None) -> tuple[str, str]:
-    """The lexical range of a channel's keys: '0' is the character after '/'."""
-    return ("-", "+") if channel_id is None else (f"[{channel_id}/", f"({channel_id}0")
+def _is_left(candidate: Candidate, left: Leave) -> bool:
+    if place_of(candidate.reference["conversation"]) is Place.PERSONAL:
+        return False
+    same = root_of(candidate.key) == root_of(left.conversation)
+    return same or (left.team is not None and candidate.team == left.team)
+
+
+_RECIPIENTS = (keys.conversations(), keys.channels())
+
+
+def _in_range(
+    sets: Sequence[str], name: str, channel_id: str | None, *more: str | int, after: ConversationKey | None = None
+) -> list[Command]:
+    """A command for each set, about a channel's keys or all: '0' is the character after '/'."""
+    low, high = ("-", "+") if channel_id is None else (f"[{channel_id}/", f"({channel_id}0")
+    return [Command((name, each, f"({after}" if after else low, high, *more)) for each in sets]

@@ -42,6 +42,8 @@ PERMANENT = (
     "aside:{*}:out",  # deleted by the store when empty
     "aside:{*}:u",  # a user's state
     "aside:conversations",
+    "aside:channels",
+    "aside:threads",
     "aside:by-user:*",
     "aside:by-aad:*",
     "aside:work:*",  # deleted by the store when empty
@@ -110,7 +112,8 @@ def jobs(key: ConversationKey) -> str:
 
 
 def user(key: UserKey) -> str:
-    """Hash: ``state``, ``version``; on a cluster ``pending``, ``pending_in``, ``pending_state``."""
+    """Hash: ``state``, ``version``; of who was heard in a group ``aad``, the directory id; on a cluster ``pending``,
+    ``pending_in``, ``pending_state``."""
     return f"aside:{_tag(key)}:u"
 
 
@@ -140,8 +143,18 @@ RATE_TTL = MINUTE
 
 
 def conversations() -> str:
-    """Sorted set, all scores 0: every known conversation, in lexical order."""
+    """Sorted set, all scores 0: known conversations in lexical order, without those of channels of Teams."""
     return "aside:conversations"
+
+
+def channels() -> str:
+    """Likewise: channels of Teams, each once; also those of which only threads are known."""
+    return "aside:channels"
+
+
+def threads() -> str:
+    """Likewise: known conversations of channels, each thread for itself."""
+    return "aside:threads"
 
 
 def by_user(user_id: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.people import Json, Person, Sender
 from tests.serving import serving
+from tests.waiting import until
 
 CHANNEL = "19:general@thread.tacv2"
 
@@ -196,6 +198,100 @@ class TestWhatOthersMayRead:
         assert sent["recipient"]["id"] == "29:ann"
         await sender.becomes(await sender.notifies(bobby, "to all", mode="interject"), "delivered")
         assert ann.channel.messages(chat)[-1]["recipient"]["id"] == "29:bob"
+
+
+class TestSomebodyWhoLeft:
+    """A group, a channel or a team."""
+
+    def in_thread(self, person: Person, root: str, number: int = 1) -> Person:
+        there = in_shared(person, f"{root};messageid={number}", conversationType="channel")
+        there.extra["channelData"] = {"team": {"id": CHANNEL}, "channel": {"id": root}}
+        return there
+
+    async def leaves(self, group: Person, member: Json, **fields: Any) -> None:
+        """Another tells it, as Teams does."""
+        said = {"type": "conversationUpdate", "from": {"id": "29:owner"}, "membersRemoved": [member], **fields}
+        assert (await group.posts(group.activity(**said)))[0] == 200
+
+    async def found(self, sender: Sender, to: Json) -> list[str]:
+        everywhere = {**to, "conversationType": ["personal", "groupChat", "channel"]}
+        status, _ = await sender.posts({"to": everywhere, "text": "news", "dryRun": True})
+        return await reaches(sender, everywhere) if status == 200 else []
+
+    @pytest.mark.parametrize("member", [{"id": "29:ann"}, {"id": "29:ann", "aadObjectId": "aad-ann"}])
+    async def test_is_not_found_in_the_group(
+        self, ann: Person, bob: Person, sender: Sender, to_ann: Json, member: Json
+    ) -> None:
+        """Also if another spoke last; those who stay are, and so is who comes back and speaks."""
+        annie, bobby = (in_shared(person, "19:x@thread.v2", conversationType="groupChat") for person in (ann, bob))
+        for person in (ann, annie, bobby):
+            await person.says("hello")
+        assert await self.found(sender, to_ann) == [annie.key, ann.key]
+        await self.leaves(bobby, member)
+        assert await self.found(sender, to_ann) == [ann.key]
+        assert await self.found(sender, {"user": "29:bob"}) == [bobby.key]
+        await annie.says("back again")
+        assert await self.found(sender, to_ann) == [annie.key, ann.key]
+        await self.leaves(bobby, member)
+        assert (await sender.conversation(annie))["user"] is None
+        await annie.says("and again")
+        assert await self.found(sender, to_ann) == [annie.key, ann.key]
+
+    async def test_is_not_found_in_any_channel_of_the_team(self, ann: Person, sender: Sender, to_ann: Json) -> None:
+        """The team tells it once, in its own conversation."""
+        other = "19:other@thread.tacv2"
+        threads = [self.in_thread(ann, CHANNEL), self.in_thread(ann, other), self.in_thread(ann, other, 2)]
+        elsewhere = in_shared(ann, "19:elsewhere@thread.tacv2;messageid=1", conversationType="channel")
+        for person in (*threads, elsewhere):
+            await person.says("hello")
+        assert len(await self.found(sender, to_ann)) == 3
+        team = in_shared(ann, CHANNEL, conversationType="channel")
+        await self.leaves(team, {"id": "29:ann"}, channelData={"team": {"id": CHANNEL}})
+        assert await self.found(sender, to_ann) == [elsewhere.key]
+
+    async def test_one_channel_alone_is_found_in_the_others(self, ann: Person, sender: Sender, to_ann: Json) -> None:
+        one, two = self.in_thread(ann, "19:one@thread.tacv2"), self.in_thread(ann, "19:two@thread.tacv2")
+        for person in (one, two):
+            await person.says("hello")
+        channel = in_shared(ann, "19:one@thread.tacv2", conversationType="channel")
+        data = {"team": {"id": CHANNEL}, "eventType": "channelMemberRemoved"}
+        await self.leaves(channel, {"id": "29:ann"}, channelData=data)
+        assert await self.found(sender, to_ann) == [two.key]
+
+
+class TestEverybody:
+    async def test_is_a_channel_once(self, ann: Person, bob: Person, sender: Sender) -> None:
+        """Not each of its threads, which are all known and listed."""
+        threads = [in_shared(ann, f"{CHANNEL};messageid={number}", conversationType="channel") for number in (1, 2)]
+        for person in (*threads, bob):
+            await person.says("hello")
+        assert await everybody(sender) == sorted([threads[1].key, bob.key])
+        _, body = await sender.gets("/api/conversations")
+        assert [known["key"] for known in body["conversations"]] == sorted([*(each.key for each in threads), bob.key])
+
+    async def test_is_the_channel_itself_where_it_is_known(self, ann: Person, sender: Sender) -> None:
+        channel = in_shared(ann, CHANNEL, conversationType="channel")
+        await in_shared(ann, f"{CHANNEL};messageid=1", conversationType="channel").says("hello")
+        await channel.posts(channel.activity(type="conversationUpdate", membersAdded=[{"id": "28:bot"}]))
+        assert await everybody(sender) == [channel.key]
+
+
+async def everybody(sender: Sender) -> list[str]:
+    """The conversations that have a delivery of a notification for everybody, as many as were counted."""
+    status, body = await sender.posts({"to": {"all": True}, "text": "news", "mode": "queue"})
+    assert status == 202
+
+    async def spread() -> list[str]:
+        _, record = await sender.gets(f"/api/notifications/{body['id']}")
+        return [delivery["conversation"] for delivery in record["deliveries"] if delivery["status"] == "queued"]
+
+    found = await until(lambda: _as_many(spread, body["recipients"]))
+    return sorted(found)
+
+
+async def _as_many(read: Callable[[], Awaitable[list[str]]], count: int) -> list[str]:
+    found = await read()
+    return found if len(found) == count else []
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,48 @@ async def test_conversations_that_come_while_pages_are_read(conversations: Conve
     await remember(store, "x/a", "x/e", "x/z", "y/1")
     rest = await conversations.page(first[-1], 10, "x")
     assert [*first, *rest] == ["x/b", "x/d", "x/e", "x/f", "x/h", "x/z"]
-    assert [key async for key in conversations.all("y")] == ["y/1"]
-    assert len([key async for key in conversations.all()]) == 8
+
+
+CHANNEL = "msteams/19:general@thread.tacv2"
+
+
+async def enter(store: Store, *names: str, known: bool = True) -> None:
+    """Conversations of these kinds, as they are entered in the indexes; ``known``: with a record."""
+    for name in names:
+        channel = name.startswith("msteams/19:")
+        conversation = {"id": name.partition("/")[2], "conversationType": "channel" if channel else "personal"}
+        told = {"user": {"id": "ann"}, "conversation": conversation}
+        key = ConversationKey(name)
+        if known:
+            record = orjson.dumps({"reference": told, "firstSeen": to_ms(NOW)})
+            await store.run("HSET", keys.conversation(key), "record", record)
+        await store.sequence(*Conversations.indexing(index_of(key, told)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 500])
+async def test_a_channel_is_one_recipient(conversations: Conversations, store: Store, size: int) -> None:
+    """Itself where it is known, otherwise the newest of its threads; all of them have a key and are listed."""
+    threads = [f"{CHANNEL};messageid={number}" for number in (1, 2, 3)]
+    other = "msteams/19:other@thread.tacv2"
+    await enter(store, "msteams/a:1", *threads, other, f"{other};messageid=7", "slack/1")
+    wanted = ["msteams/19:general@thread.tacv2;messageid=3", other, "msteams/a:1", "slack/1"]
+    assert await conversations.count() == 4
+    assert await conversations.count("msteams") == 3
+    found: list[ConversationKey] = []
+    while page := await conversations.recipients(found[-1] if found else None, size):
+        found += page
+    assert found == wanted
+    assert await conversations.recipients(None, size, "slack") == ["slack/1"]
+    assert await conversations.page(None) == sorted(["msteams/a:1", *threads, other, f"{other};messageid=7", "slack/1"])
+
+
+async def test_a_channel_that_nothing_is_known_of_any_more_is_passed_over(
+    conversations: Conversations, store: Store
+) -> None:
+    """Nobody is left out behind it."""
+    await enter(store, "msteams/19:a@thread.tacv2", known=False)
+    await enter(store, "msteams/a:1")
+    assert await conversations.recipients(None, 1) == ["msteams/a:1"]
 
 
 async def test_what_is_known_is_read_together(conversations: Conversations, store: Store) -> None:

@@ -81,7 +81,9 @@ class Life:
         turn.effects.append(Submit(job=request(JobId(f"job-{token}"))))
         committed = await self.turns.commit(turn)
         assert not isinstance(committed, UserStateChanged)
-        await self.store.sequence(*Conversations.indexing(index_of(K, reference)))
+        thread = ConversationKey("msteams/19:c@thread.tacv2;messageid=1")
+        for key in (K, thread):
+            await self.store.sequence(*Conversations.indexing(index_of(key, reference)))
         sent = [(turn.provisional_id(), "real")]
         done = [entry.id for entry in committed[1:]]
         await self.store.sequence(
