@@ -94,7 +94,7 @@ class EarlyOutput:
         """Send what the turn has collected so far, as far as it may go out now."""
         async with self._sending:
             for effect in [effect for effect in self.turn.effects if isinstance(effect, Send)]:
-                if self.turn.send_early is None or not await self._may_go(effect):
+                if self.turn.send_early is None or self.turn.hesitates or not await self._may_go(effect):
                     return
                 reached("before_early_send")
                 await self._send(effect)
@@ -122,15 +122,16 @@ class EarlyOutput:
 
     async def _send(self, effect: Send) -> None:
         turn = self.turn
-        position = turn.effects.index(effect)
+        collected = effect
         effect = replace(doubtful(effect, turn), answer=self._answering)
         step, answer = await self._outbox.send(turn.conversation, effect, turn.sent_early)
+        place = _place(turn, collected)
         if isinstance(step, TryAgain):
-            turn.effects[position] = postponed(effect, step, answer)
+            turn.effects[place] = [postponed(effect, step, answer)]
             turn.send_early, self.blocked_for = None, step.pause
             return
         reports = [Report(report=report) for report in self._outbox.reports(effect, step)]
-        turn.effects[position : position + 1] = reports
+        turn.effects[place] = reports
         self._reports += reports
         if isinstance(step, Accepted):
             self.accepted += 1
@@ -151,6 +152,13 @@ class EarlyOutput:
         if any(delivery["id"] in shown for delivery in inbox):
             ended.state.own["inbox"] = [delivery for delivery in inbox if delivery["id"] not in shown]
         return shown
+
+
+def _place(turn: Turn, collected: Send) -> slice:
+    """Where a turn has an effect by now; the end if it has taken it back meanwhile."""
+    ends = len(turn.effects)
+    at = next((at for at, effect in enumerate(turn.effects) if effect is collected), ends)
+    return slice(at, at + 1)
 
 
 def _answered_in_body(activity: Activity | None) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import orjson
 from botbuilder.core import TurnContext
-from botbuilder.schema import ActivityTypes, DeliveryModes
+from botbuilder.schema import DeliveryModes
 
 from dialogs.answers import RowOf, answered, tap_of
+from dialogs.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
 from dialogs.host import DialogHost, Stack
 from dialogs.inbox import ContentOf, Said, content_of_delivery, held, open_entry, remember
 from dialogs.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
@@ -23,7 +23,6 @@ from domain.delivery import Delivery, Failure, Status
 from domain.effect import Operation, Send
 from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
-from state.activities import activity_from_json, to_json
 from state.turn import Turn, turn_of
 
 log = logging.getLogger("aside.delivering")
@@ -56,7 +55,7 @@ class Delivering:
         decisions = [(delivery, decide(delivery, phase, turn.at)) for delivery in inbox]
         said = await self._carry(context, turn, decisions)
         if said and phase is not Phase.FREE:
-            await self._ask_again(context, turn)
+            await ask_again(self._host, context)
 
     async def before_reply(self, context: TurnContext) -> None:
         """At the start of the user's turn: what was queued for it comes first."""
@@ -75,16 +74,13 @@ class Delivering:
             decisions = [(delivery, after_reply(delivery, phase, turn.at)) for delivery in holding]
             said = await self._carry(context, turn, decisions, keeping=queued)
             if said and phase is not Phase.FREE:
-                await self._ask_again(context, turn)
+                await ask_again(self._host, context)
 
     async def conclude(self, context: TurnContext) -> None:
         """At the end of every turn: what the API shows, and when to look again without being asked."""
         turn = turn_of(context)
         stack = await self._host.stack(context)
-        if not stack.waiting:
-            turn.state.own.pop("question", None)
-        elif (said := turn.last_said or _last_in_body(context)) is not None:
-            turn.state.own["question"] = said
+        await keep_question(self._host, context, waiting=stack.waiting)
         _describe(turn, stack)
         turn.wake_at = self._next_look(turn, stack)
 
@@ -93,9 +89,10 @@ class Delivering:
         wanted = _tapped(context).get(OPEN_FIELD)
         if not isinstance(wanted, str):
             return False
-        if not await open_entry(context, self._content_of, wanted):
-            await context.send_activity(say("digest_gone", context.activity.locale))
-        await self._ask_again(context, turn_of(context))
+        with by_the_service(context):
+            if not await open_entry(context, self._content_of, wanted):
+                await context.send_activity(say("digest_gone", context.activity.locale))
+        await ask_again(self._host, context)
         return True
 
     async def answer(self, context: TurnContext) -> bool:
@@ -112,8 +109,9 @@ class Delivering:
             said = say("digest_gone", locale)
         else:
             said = say("answer_noted" if given.first else "answer_stands", locale, title=given.title)
-        await context.send_activity(said)
-        await self._ask_again(context, turn_of(context))
+        with by_the_service(context):
+            await context.send_activity(said)
+        await ask_again(self._host, context)
         return True
 
     # ------------------------------------------------------------------ saying
@@ -163,8 +161,9 @@ class Delivering:
 
     async def _say(self, context: TurnContext, shown: Sequence[Said]) -> bool:
         (delivery, content), *more = shown
-        one = present(content, context.activity.locale, delivery.id)
-        await context.send_activity(digest(context, shown) if more else one)
+        message = digest(context, shown) if more else present(content, context.activity.locale, delivery.id)
+        with by_the_service(context):
+            await context.send_activity(message)
         return True
 
     async def _tried(
@@ -177,16 +176,16 @@ class Delivering:
     ) -> bool:
         """True unless ``showing`` leaves it to others. What it fails to show is kept for another try, and given up
         in the end."""
-        before = len(turn.effects)
+        before, draft = len(turn.effects), Draft(context)
         deliveries = tuple(delivery for delivery, _ in shown)
         turn.showing = deliveries
         try:
-            with _unnoticed(context):
+            with unnoticed(context):
                 done = await showing()
         except Exception:
             ids = {"conversation": turn.conversation, "deliveries": [delivery.id for delivery in deliveries]}
             log.exception("a delivery cannot be said", extra={"action": "delivery_unsayable", **ids})
-            del turn.effects[before:]
+            draft.take_back()
             turn.showing = ()
             for delivery in deliveries:
                 _failed_to_say(turn, kept, delivery)
@@ -200,29 +199,6 @@ class Delivering:
         if done:
             remember(turn, shown)
         return done
-
-    async def _ask_again(self, context: TurnContext, turn: Turn) -> None:
-        """Repeat the open question, so that it is again the last thing on the screen.
-
-        A dialog that cannot repeat it (one that asked with a plain message, or fails at it) has its last message sent
-        again. Nothing that was shown is lost by it, and ``context.responded`` stays what the dialogs made it.
-        """
-        with _unnoticed(context):
-            await self._repeat_question(context, turn)
-
-    async def _repeat_question(self, context: TurnContext, turn: Turn) -> None:
-        effects = len(turn.effects)
-        before = effects + len(context.buffered_reply_activities) + len(turn.sent_early)
-        try:
-            await self._host.ask_again(context)
-        except Exception:
-            ids = {"action": "question_not_repeated", "conversation": turn.conversation}
-            log.exception("a dialog cannot repeat its question", extra=ids)
-            del turn.effects[effects:]
-        after = len(turn.effects) + len(context.buffered_reply_activities) + len(turn.sent_early)
-        question = turn.state.own.get("question")
-        if after == before and question is not None:
-            await context.send_activity(activity_from_json(question))
 
     # ------------------------------------------------------------------ when
 
@@ -243,18 +219,6 @@ class Delivering:
                 if turn.last_spoke is not None:
                     moments.append(turn.last_spoke + self._away_after)
         return min(moments, default=None)
-
-
-@contextmanager
-def _unnoticed(context: TurnContext) -> Iterator[None]:
-    """What is said within leaves ``context.responded`` as the bot and its dialogs made it: prompts ask again after a
-    wrong answer only while nobody has responded, and many a bot excuses itself only then. (The SDK's setter takes True
-    alone.)"""
-    responded = context._responded
-    try:
-        yield
-    finally:
-        context._responded = responded
 
 
 def _take_in(turn: Turn) -> list[Delivery]:
@@ -340,12 +304,6 @@ def _why_not_sent(context: TurnContext) -> str | None:
     if context.activity.delivery_mode == DeliveryModes.expect_replies:
         return "in_response"
     return "handled_by_dialog"
-
-
-def _last_in_body(context: TurnContext) -> Json | None:
-    """The last message of a turn whose replies go out in the response (``expectReplies``)."""
-    messages = [reply for reply in context.buffered_reply_activities if reply.type == ActivityTypes.message]
-    return to_json(messages[-1]) if messages else None
 
 
 def _offered(delivery: Delivery, content: Content) -> Json:

@@ -14,11 +14,13 @@ from botbuilder.dialogs import (
     DialogContext,
     DialogEvent,
     DialogEvents,
+    DialogInstance,
     DialogSet,
     DialogTurnStatus,
 )
 from botbuilder.dialogs.dialog_state import DialogState
 from botbuilder.dialogs.memory import DialogStateManager, DialogStateManagerConfiguration
+from botbuilder.dialogs.prompts import PromptOptions
 
 from state.turn import turn_of
 
@@ -31,6 +33,10 @@ NOTIFICATION_EVENT = "aside.notification"
 ANSWER_EVENT = "aside.answer"
 """The dialog event by which dialogs are offered what the user has answered to a notification."""
 _MEMORY = DialogStateManagerConfiguration.__name__
+_ASKED = "aside.asked"
+"""Under which a turn's state holds what was active when dialogs began to run in it: what has asked before."""
+_STEP = "stepIndex"
+"""Under which a waterfall keeps its step, beside whatever it was given as options."""
 _COMPONENT_STATE = "dialogs"
 """Under which the SDK's ComponentDialog keeps its inner stack (``ComponentDialog.persisted_dialog_state``)."""
 
@@ -69,15 +75,30 @@ class DialogHost:
     async def ask_again(self, context: TurnContext) -> None:
         """Have the active dialog repeat its question, if it can. Raises what the dialog raises.
 
-        The SDK's way lets every component on the way know; but a component looks for its active dialog in itself alone
-        (``ComponentDialog.reprompt_dialog`` gives its inner context no parent) and raises where its parent holds it.
+        Every component on the way has its say, as under the SDK. But there a component looks for its active dialog in
+        itself alone (``ComponentDialog.reprompt_dialog`` gives its inner context no parent), and raises where its
+        parent holds it. A prompt that was given no question has none to repeat.
         """
         dialogs = await self._context(context)
-        innermost = _innermost(dialogs)
-        if _found_in_place(dialogs, innermost):
+        passed: list[tuple[ComponentDialog, DialogInstance]] = []
+        while (child := _inside(dialogs)) is not None:
+            component, inner = child
+            if type(component).reprompt_dialog is not ComponentDialog.reprompt_dialog:
+                break
+            passed.append((component, dialogs.active_dialog))
+            dialogs = inner
+        if not _has_no_question(dialogs):
             await dialogs.reprompt_dialog()
-        else:
-            await innermost.reprompt_dialog()
+        for component, instance in reversed(passed):
+            await component.on_reprompt_dialog(context, instance)
+
+    async def asks_as_before(self, context: TurnContext) -> bool:
+        """Whether what waits at the end of a turn has asked before it: no dialog ran in it, or the prompt that was
+        active when they did still is."""
+        if _ASKED not in context.turn_state:
+            return True
+        active = _leaf(await self._state(context))
+        return active is not None and active is context.turn_state[_ASKED] and _options_of(active) is not None
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
@@ -128,6 +149,7 @@ class DialogHost:
         memory = DialogStateManager(dialogs)
         await memory.load_all_scopes()
         context.turn_state[DialogStateManager.__name__] = memory
+        context.turn_state[_ASKED] = _leaf(await self._state(context))
         try:
             await self._go_on(dialogs, begin=begin)
             await memory.save_all_changes()
@@ -171,25 +193,55 @@ def _known_to_be_idle(context: TurnContext) -> bool:
     return turn.idle and not turn.state.loaded
 
 
-def _found_in_place(outermost: DialogContext, innermost: DialogContext) -> bool:
-    """Whether each dialog between the two is held by the component that it runs in, and not by a parent of that."""
-    here: DialogContext | None = innermost
-    while here is not None and here is not outermost:
-        if here.active_dialog is not None and here.dialogs.find_dialog(here.active_dialog.id) is None:
-            return False
-        here = here.parent
-    return True
-
-
 def _innermost(dialogs: DialogContext) -> DialogContext:
     """The context of the active dialog, through all components. (The SDK's ``from_leaf`` does not look into its own
     ``ComponentDialog``, which is no ``DialogContainer`` in Python.)"""
-    while (instance := dialogs.active_dialog) is not None:
-        inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
-        component = dialogs.find_dialog_sync(instance.id)
-        if not isinstance(inner, DialogState) or not inner.dialog_stack or not isinstance(component, ComponentDialog):
-            break
-        child = DialogContext(component._dialogs, dialogs.context, inner)
-        child.parent = dialogs
-        dialogs = child
+    while (child := _inside(dialogs)) is not None:
+        dialogs = child[1]
     return dialogs
+
+
+def _inside(dialogs: DialogContext) -> tuple[ComponentDialog, DialogContext] | None:
+    """The active component and the context of what is active in it; None if the active dialog is the innermost."""
+    instance = dialogs.active_dialog
+    inner = None if instance is None else _stack_in(instance)
+    if inner is None:
+        return None
+    component = dialogs.find_dialog_sync(instance.id)
+    if not isinstance(component, ComponentDialog):
+        return None
+    child = DialogContext(component._dialogs, dialogs.context, inner)
+    child.parent = dialogs
+    return component, child
+
+
+def _stack_in(instance: DialogInstance) -> DialogState | None:
+    """The stack of dialogs that a component has begun."""
+    inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
+    return inner if isinstance(inner, DialogState) and inner.dialog_stack else None
+
+
+def _leaf(state: DialogState) -> DialogInstance | None:
+    """The innermost that is active."""
+    leaf, inside = None, state if state.dialog_stack else None
+    while inside is not None:
+        leaf = inside.dialog_stack[0]
+        inside = _stack_in(leaf)
+    return leaf
+
+
+def _options_of(instance: DialogInstance) -> PromptOptions | None:
+    """What a prompt was asked to ask; None for what is no prompt."""
+    state = instance.state if isinstance(instance.state, dict) else {}
+    options = state.get("options")
+    return options if isinstance(options, PromptOptions) and _STEP not in state else None
+
+
+def _has_no_question(dialogs: DialogContext) -> bool:
+    """Whether a prompt of the SDK's is active that was given nothing to ask: somebody has said the question before."""
+    instance = dialogs.active_dialog
+    options = None if instance is None else _options_of(instance)
+    if options is None or options.prompt is not None:
+        return False
+    asks = getattr(type(dialogs.find_dialog_sync(instance.id)), "on_prompt", None)
+    return asks is not None and str(asks.__module__).startswith("botbuilder.")

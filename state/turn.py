@@ -153,8 +153,14 @@ class Turn:
     """When something in the inbox wants to be looked at again, without anybody asking."""
     mail_wake_at: datetime | None = None
     """When mail that this turn leaves in the mailbox is to be looked at."""
-    last_said: Json | None = None
-    """The last message of the bot's own in this turn: a question, if the turn ends with a dialog that waits."""
+    said: dict[str, Json] = field(default_factory=dict)
+    """Messages of the bot's own in this turn, by provisional id: a question, if it ends with a dialog that waits."""
+    aside: bool = False
+    """While what is said is not the bot's own."""
+    replied_aside: set[int] = field(default_factory=set)
+    """Of what the response to the request carries, the identities of what is not the bot's own."""
+    hesitates: bool = False
+    """While the turn may yet take back what it collects: nothing of it is sent early."""
     over: Callable[[], None] = _nothing
     """To be called when the bot is done with it."""
     _provisional: int = 0
@@ -206,8 +212,8 @@ class Turn:
             shows=shows,
         )
         self.effects.append(effect)
-        if not shows and activity.get("type") == "message":
-            self.last_said = activity
+        if not self.aside and activity.get("type") == "message":
+            self.said[effect.provisional] = activity
         return effect.provisional
 
     def _may_send(self) -> None:
@@ -219,6 +225,11 @@ class Turn:
         """Collect an update or a deletion of an activity that was sent, now or in an earlier turn."""
         self._may_send()
         shows: tuple[Delivery, ...] = ()
+        if activity_id in self.said and not self.aside:
+            if operation is Operation.UPDATE:
+                self.said[activity_id] = activity
+            else:
+                del self.said[activity_id]
         if operation is Operation.UPDATE:
             shows, self.showing = self.showing, ()
         self.effects.append(

@@ -65,11 +65,11 @@ class TestAnActivityPrompt:
 class TestAWaterfallThatAsksInPassing:
     service = serving(ROOT_DIALOG="tests.own_dialogs.asking:InPassing")
 
-    async def test_has_its_last_message_repeated(self, ann: Person, sender: Sender) -> None:
-        """It has no prompt that could be asked again; what it said last is the question, not what it said before."""
+    async def test_has_all_that_it_said_with_its_question_repeated(self, ann: Person, sender: Sender) -> None:
+        """It has no prompt that could be asked again; nobody knows which of its messages is the question."""
         await ann.says("hi")
-        await hears_again(ann, sender, "What is your name?")
-        await hears_again(ann, sender, "What is your name?", text="all clear")
+        await hears_again(ann, sender, "Welcome to the survey.", "What is your name?")
+        await hears_again(ann, sender, "Welcome to the survey.", "What is your name?", text="all clear")
         assert await ann.says("Ann") == ["Your favourite colour?"]
         await hears_again(ann, sender, "Your favourite colour?")
         assert await ann.says("green") == ["Ann likes green"]
@@ -84,8 +84,8 @@ class TestAWaterfallThatAsksInPassing:
 
     async def test_is_repeated_as_no_reply_to_anything(self, ann: Person, sender: Sender) -> None:
         await ann.says("hi")
-        await hears_again(ann, sender, "What is your name?")
-        assert all("replyToId" not in message for message in ann.channel.messages(ann.conversation)[-2:])
+        await hears_again(ann, sender, "Welcome to the survey.", "What is your name?")
+        assert all("replyToId" not in message for message in ann.channel.messages(ann.conversation)[-3:])
 
 
 class TestAPromptThatTheParentHolds:
@@ -124,6 +124,127 @@ class TestAPromptWithoutAQuestionOfItsOwn:
         await hears_again(ann, sender, "Your name?")
         await hears_again(ann, sender, "Your name?", text="all clear")
         assert await ann.says("Ann") == ["Hello Ann"]
+
+
+class TestAPromptThatHasChoicesAlone:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:ChoicesAlone")
+
+    async def test_has_the_question_repeated_too(self, ann: Person, sender: Sender) -> None:
+        asked = await ann.says("hi")
+        assert asked[0] == "Which colour?"
+        await hears_again(ann, sender, *asked)
+        assert await ann.says("red") == ["Got red"]
+
+
+class TestACardThatIsTheQuestion:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:CardThenPrompt")
+
+    async def test_is_shown_again(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        first = ann.channel.messages(ann.conversation)[-1]
+        await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
+        *_, told, again = ann.channel.messages(ann.conversation)
+        assert told["text"] == "fire drill"
+        assert again["attachments"] == first["attachments"]
+        ann.news()
+        assert await ann.says("done") == ["Got done"]
+
+
+class TestAComponentWithoutDialogs:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Leaf")
+
+    async def test_has_its_question_repeated(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["Your name?"]
+        await hears_again(ann, sender, "Your name?")
+        assert await ann.says("Ann") == ["Got Ann"]
+
+
+class TestAQuestionOfTwoMessages:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:QuestionAndHint")
+
+    async def test_comes_back_with_both(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["Your name?", "(Say cancel to leave.)"]
+        await hears_again(ann, sender, "Your name?", "(Say cancel to leave.)")
+        await hears_again(ann, sender, "Your name?", "(Say cancel to leave.)", text="all clear")
+        assert await ann.says("Ann") == ["Got Ann"]
+
+    async def test_comes_back_where_the_answers_body_carried_it(self, ann: Person, sender: Sender) -> None:
+        """And no notification that the same answer carried is taken for a part of it."""
+        await ann.says("hi")
+        await ann.says("Ann")
+        await sender.becomes(await sender.notifies(ann, "hello", mode="queue"), "queued")
+        await ann.posts(ann.activity(text="hi", deliveryMode="expectReplies"))
+        await hears_again(ann, sender, "Your name?", "(Say cancel to leave.)")
+
+
+class TestAQuestionThatWasCorrected:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Corrected")
+
+    async def test_comes_back_as_it_was_left(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["Your name?"]
+        await hears_again(ann, sender, "Your name?")
+
+
+class TestAPromptThatHasRefusedAnAnswer:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Patient")
+
+    async def test_has_its_question_repeated_and_not_its_refusal(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["Your name?"]
+        assert await ann.says("A") == ["Longer, please."]
+        await hears_again(ann, sender, "Your name?")
+        await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+        assert await ann.says("A") == ["the menu", "Longer, please."]
+        await hears_again(ann, sender, "Your name?")
+        assert await ann.says("Ann") == ["Got Ann"]
+
+
+class TestABotThatAnswersWhereNobodyHas:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Apologetic")
+
+    async def test_does_not_count_what_the_service_said(self, ann: Person, sender: Sender) -> None:
+        await ann.says("weather")
+        for said, answer in (("weather", "Sunny"), ("blah", "Sorry, I did not understand.")):
+            await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+            assert await ann.says(said) == ["the menu", answer]
+
+
+class TestADialogWithAHookOnWhatIsSent:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Shouting")
+
+    async def test_sees_what_dialogs_send_alone(self, ann: Person, sender: Sender) -> None:
+        """What is held until the form is over is said after the hook was set."""
+        assert await ann.says("hi") == ["YOUR NAME?"]
+        await sender.becomes(await sender.notifies(ann, "the answer", mode="resume"), "held")
+        assert await ann.says("Ann") == ["GOT ANN", "the answer"]
+
+
+class TestAQuestionThatIsHalfSaid:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:HalfSaid")
+
+    async def test_is_said_as_a_whole_instead(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        await hears_again(ann, sender, "Your name?")
+
+    async def test_is_not_in_the_answers_body_either(self, ann: Person, sender: Sender) -> None:
+        """A tap on a digest's line is answered there with the line, and then the question."""
+        await ann.says("hi")
+        for number in range(4):
+            await sender.becomes(await sender.notifies(ann, f"news {number}", mode="queue"), "queued")
+        await ann.says("Ann")
+        assert await ann.says("hi") == ["Your name?"]
+        (card,) = [message for message in ann.channel.messages(ann.conversation) if message.get("attachments")]
+        button = card["attachments"][0]["content"]["buttons"][2]
+        _, body = await ann.posts(ann.activity(value=button["value"], deliveryMode="expectReplies"))
+        assert body is not None
+        assert [reply["text"] for reply in body["activities"]] == ["news 2", "Your name?"]
+
+
+class TestAQuestionThatIsSlowlyHalfSaid:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:SlowlyHalfSaid", FLUSH_AFTER="0.05")
+
+    async def test_is_not_said_early(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        await hears_again(ann, sender, "Your name?")
 
 
 class TestADialogThatFailsToAskAgain:
