@@ -235,7 +235,7 @@ class Service:
         self.codec = Codec(settings.state_modules)
         self.work = Work(self.store, "conversations", lease=LEASE.total_seconds() + 1)
         self.fanout_work = Work(self.store, "fanout", lease=FANOUT_LEASE)
-        self.job_work = Work(self.store, "jobs", lease=JOB_LEASE)
+        self.job_work = Work(self.store, "jobs", lease=JOB_LEASE, fair=True)
         self.turns = Turns(self.store, self.codec, self.clock)
         self.conversations = Conversations(self.store)
         self.notifications = Notifications(self.store, self.fanout_work, self.clock)
@@ -308,7 +308,7 @@ class Service:
             clock=self.clock,
         )
         adapter = AsideAdapter(clients, channel)
-        services = Services(Jobs(self.jobs, self.registry), self.notifications.content)
+        services = Services(Jobs(self.jobs, self.registry, settings.jobs_per_user), self.notifications.content)
         root = _root_dialog(
             settings, conversation_state=conversation_state, user_state=user_state, services=services
         )

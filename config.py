@@ -102,6 +102,16 @@ def _pause(value: str) -> float:
     return 0.0 if re.fullmatch(r"0+(\.0*)?", value.strip()) else _seconds(value)
 
 
+def _count(value: int | str) -> int:
+    try:
+        count = int(value)
+    except ValueError:
+        count = 0
+    if not 0 < count <= 1000:
+        raise ValueError(f"{value!r} is not a count; use a number from 1 to 1000")
+    return count
+
+
 def _duration(value: float | str) -> timedelta:
     return timedelta(seconds=_seconds(value))
 
@@ -284,6 +294,7 @@ class Settings(Names):
     """Channels whose word on who somebody is in the directory is believed."""
     away_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(minutes=10)
     flush_after: Annotated[timedelta, BeforeValidator(_duration)] = timedelta(seconds=2)
+    jobs_per_user: Annotated[int, BeforeValidator(_count)] = 10
     drain_seconds: Annotated[float, BeforeValidator(_seconds)] = 20.0
     drain_before: float = Field(default=None, validate_default=True)
 

@@ -122,6 +122,9 @@ class MainDialog(ComponentDialog):
         if known is None or not known[1].fullmatch(argument.strip()):
             await context.send_activity(say("job_unknown_kind", locale))
             return
+        if not await self._services.jobs.room(context):
+            await context.send_activity(say("jobs_too_many", locale, count=self._services.jobs.per_user))
+            return
         asked = f"compute {kind.lower()} {argument.strip()}"
         job = self._services.jobs.start(context, known[0], {"text": argument.strip()}, asked=asked)
         await context.send_activity(say("job_started", locale, number=job.number, asked=asked))

@@ -13,7 +13,7 @@ from botbuilder.core import TurnContext
 from dialogs.inbox import ContentOf, Kept, kept, number, numbered, open_entry
 from dialogs.presentation import Entry
 from domain.effect import Cancel, Notify, Submit
-from domain.ids import ConversationKey, JobId, NotificationId, derived_id
+from domain.ids import ConversationKey, JobId, NotificationId, UserKey, derived_id
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
 from state.notifications import RETENTION
@@ -24,6 +24,7 @@ class JobRecords(Protocol):
     """The part of ``state.jobs`` that dialogs see."""
 
     async def list(self, conversation: ConversationKey) -> Sequence[Job]: ...
+    async def unfinished(self, owner: UserKey) -> int: ...
 
 
 class UnknownJob(Exception):
@@ -33,9 +34,10 @@ class UnknownJob(Exception):
 class Jobs:
     """Jobs of the user whose turn it is, in this conversation; nobody sees anybody else's."""
 
-    def __init__(self, records: JobRecords, names: Container[str]) -> None:
+    def __init__(self, records: JobRecords, names: Container[str], per_user: int) -> None:
         self._records = records
         self._names = names
+        self.per_user = per_user
 
     def start(self, context: TurnContext, name: str, arguments: dict[str, Any], *, asked: str) -> JobRequest:
         """Start a job when this turn commits; a turn that fails starts none. ``asked`` is quoted in the answer.
@@ -58,6 +60,14 @@ class Jobs:
         )
         turn.effects.append(Submit(job=request))
         return request
+
+    async def room(self, context: TurnContext) -> int:
+        """How many more jobs the user may start now: ``JOBS_PER_USER``, without those that have not ended, in whatever
+        conversation they were started."""
+        turn = turn_of(context)
+        started = sum(isinstance(effect, Submit) for effect in turn.effects)
+        before = await self._records.unfinished(turn.user) if turn.user else 0
+        return max(0, self.per_user - before - started)
 
     async def list(self, context: TurnContext) -> list[Job]:
         """The user's jobs, oldest first, as they are once this turn has committed: without those it starts."""

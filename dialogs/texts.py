@@ -36,6 +36,10 @@ ENGLISH: Mapping[str, str] = {
     "job_answer": "You asked: {asked}\n\n{result}",
     "job_failed": "You asked: {asked}\n\nI am sorry, that did not work: {reason}",
     "job_failed_generic": "something went wrong while I was working on it. Please try again later.",
+    "jobs_too_many": (
+        "You have {count} jobs that are not done, and I take no more of you at once. "
+        "`jobs` lists them, and `cancel job` with its number stops one."
+    ),
     "jobs_none": "You have no jobs. Start one with `compute factor 600851475143`.",
     "jobs_title": "Your jobs:",
     "jobs_line": "- job {number}: `{asked}`, {status}{progress}",

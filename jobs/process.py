@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from domain.environment import without_secrets
 from domain.ids import JobId
 from jobs.context import JobFailed, JobMistake, Report, checked_result
 from jobs.registry import JobSpec
@@ -47,7 +48,7 @@ async def run_in_child(spec: JobSpec, job_id: JobId, attempt: int, arguments: Ma
         stderr=_STDERR,
         limit=_LINE_LIMIT,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        env=without_secrets(os.environ) | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
     )
     request = {
         "parent": os.getpid(),

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from domain.environment import bare
 from domain.errors import AsideError
 from state import append_log
 from state.append_log import LogDamaged
@@ -198,6 +199,7 @@ class EmbeddedStore:
                     stderr=output,
                     pass_fds=[lock.fileno()],
                     preexec_fn=_tie_to_owner(),
+                    env=bare(os.environ),
                     start_new_session=True,  # the terminal's Ctrl-C is for us
                 )
             except OSError as error:

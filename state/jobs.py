@@ -8,6 +8,7 @@ ended in an orderly way, so that a job that kills its workers is not handed out 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from domain.clock import Clock, from_ms, system_clock, to_ms
 from domain.delivery import Delivery, Status
-from domain.ids import ConversationKey, JobId
+from domain.ids import ConversationKey, JobId, UserKey
 from domain.job import Job, JobRequest, JobStatus
 from state import job_scripts as scripts
 from state import keys
@@ -75,14 +76,15 @@ class JobStore:
         body = json.dumps(request.to_json(), separators=(",", ":"))
         args: Arguments = [request.id, request.number, body, self._now(), UNFINISHED_TTL, keys.JOBS_KEPT]
         new, status, created, oldest = await self._store.call(scripts.SUBMIT, names, args)
-        member = work_member(conversation, request.id)
+        member = f"{conversation}\n{request.id}"
         await self._store.sequence(
+            *_owning(request.owner, member, int(created)),
             Command(("SET", keys.job_index(request.id), conversation, "EX", INDEX_TTL)),
             Command(("ZADD", keys.recent_jobs(), "NX", int(created), member)),
             Command(("ZREMRANGEBYRANK", keys.recent_jobs(), 0, -keys.RECENT_JOBS - 1)),
         )
         if status == b"waiting":
-            await self._jobs.wake(member)
+            await self._jobs.wake(work_member(conversation, request.id, request.owner))
         if oldest:
             await self._make_room(conversation, [JobId(job_id.decode()) for job_id in oldest])
         return bool(new)
@@ -229,6 +231,16 @@ class JobStore:
             await self._store.run("ZREM", keys.jobs(conversation), *gone)
         return [job for job in found if job is not None]
 
+    async def unfinished(self, owner: UserKey) -> int:
+        """How many of a user's jobs have not ended, in all conversations."""
+        key = keys.user_jobs(owner)
+        members = [member.decode() for member in await self._store.run("ZRANGE", key, 0, -1)]
+        found = await self._read([parse_work_member(member) for member in members])
+        over = [member for member, job in zip(members, found, strict=True) if job is None or job.status.final]
+        if over:
+            await self._store.run("ZREM", key, *over)
+        return len(members) - len(over)
+
     async def _read(self, wanted: Sequence[tuple[ConversationKey, JobId]]) -> Sequence[Job | None]:
         replies = await self._store.together(*(Command(("HGETALL", keys.job(key, job_id))) for key, job_id in wanted))
         return [_job(key, _fields(reply)) if reply else None for (key, _), reply in zip(wanted, replies, strict=True)]
@@ -242,18 +254,31 @@ def _forgetting(conversation: ConversationKey, job_id: JobId) -> list[Command]:
         Command(("DEL", keys.job(conversation, job_id))),
         Command(("ZREM", keys.jobs(conversation), job_id)),
         Command(("DEL", keys.job_index(job_id))),
-        Command(("ZREM", keys.recent_jobs(), work_member(conversation, job_id))),
+        Command(("ZREM", keys.recent_jobs(), f"{conversation}\n{job_id}")),
     ]
 
 
-def work_member(conversation: ConversationKey, job_id: JobId) -> str:
-    """A job as a member of the ``jobs`` work."""
-    return f"{conversation}\n{job_id}"
+def _owning(owner: str, member: str, created: int) -> list[Command]:
+    if not owner:
+        return []
+    key = keys.user_jobs(UserKey(owner))
+    return [
+        Command(("ZADD", key, "NX", created, member)),
+        Command(("ZREMRANGEBYRANK", key, 0, -keys.JOBS_KEPT - 1)),
+        Command(("EXPIRE", key, UNFINISHED_TTL)),
+    ]
+
+
+def work_member(conversation: ConversationKey, job_id: JobId, owner: str) -> str:
+    """A job as a member of the ``jobs`` work, which is shared out among the owners: of what nobody owns, among
+    conversations."""
+    digest = hashlib.sha256((owner or conversation).encode()).hexdigest()[:16]
+    return f"{conversation}\n{job_id}~{digest}"
 
 
 def parse_work_member(member: str) -> tuple[ConversationKey, JobId]:
     conversation, _, job_id = member.rpartition("\n")
-    return ConversationKey(conversation), JobId(job_id)
+    return ConversationKey(conversation), JobId(job_id.partition("~")[0])
 
 
 def _pairs(reply: Any) -> Sequence[tuple[str, int]]:

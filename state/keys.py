@@ -111,6 +111,12 @@ def jobs(key: ConversationKey) -> str:
     return f"aside:{_tag(key)}:jobs"
 
 
+def user_jobs(key: UserKey) -> str:
+    """Sorted set: ``conversation key``, newline, ``job id``, of a user's jobs, by the time of submission; those that
+    have ended leave it when somebody looks."""
+    return f"aside:{_tag(key)}:ujobs"
+
+
 def user(key: UserKey) -> str:
     """Hash: ``state``, ``version``; of who was heard in a group ``aad``, the directory id; on a cluster ``pending``,
     ``pending_in``, ``pending_state``."""

@@ -21,7 +21,21 @@ from state import keys
 from state.scripts import Command, Script, scripted
 from state.store import BLOCK_SECONDS, READ_ERRORS, Store, asked_to_end
 
+LOOKED_AT = 500
+"""Members that are due, and in hand, that a fair claim looks at."""
+
 _NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000\n"
+
+_REST = """
+local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local wait = -1
+if head[2] then wait = math.max(0, math.ceil(head[2] - now)) end
+if #out > 0 and wait == 0 and redis.call('LLEN', KEYS[2]) == 0 then
+  redis.call('LPUSH', KEYS[2], 1); redis.call('EXPIRE', KEYS[2], 60)
+end
+table.insert(out, 1, wait)
+return out
+"""
 
 # KEYS work bell | limit, lease in ms -> {ms to the next (or -1), member, ticket, member, ticket, ...}
 _CLAIM = Script(
@@ -34,15 +48,42 @@ for i, member in ipairs(due) do
   redis.call('ZADD', KEYS[1], ticket, member)
   out[#out + 1] = member; out[#out + 1] = ticket
 end
-local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-local wait = -1
-if head[2] then wait = math.max(0, math.ceil(head[2] - now)) end
-if #due > 0 and wait == 0 and redis.call('LLEN', KEYS[2]) == 0 then
-  redis.call('LPUSH', KEYS[2], 1); redis.call('EXPIRE', KEYS[2], 60)
-end
-table.insert(out, 1, wait)
-return out
 """
+    + _REST
+)
+
+# As CLAIM, but who has least in hand is served first. The owner of a member stands behind its last "~".
+_CLAIM_FAIRLY = Script(
+    _NOW
+    + """
+local function owner(member) return string.match(member, '~([^~]*)$') or member end
+local held, queues, order = {}, {}, {}
+local later = '(' .. string.format('%.3f', now)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], later, '+inf', 'LIMIT', 0, ARGV[3])) do
+  held[owner(member)] = (held[owner(member)] or 0) + 1
+end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[3])) do
+  local whose = owner(member)
+  if not queues[whose] then queues[whose] = {}; order[#order + 1] = whose end
+  table.insert(queues[whose], member)
+end
+local out, taken = {}, {}
+for i = 1, tonumber(ARGV[1]) do
+  local next = nil
+  for _, whose in ipairs(order) do
+    local waits = (taken[whose] or 0) < #queues[whose]
+    if waits and (not next or (held[whose] or 0) < (held[next] or 0)) then next = whose end
+  end
+  if not next then break end
+  taken[next] = (taken[next] or 0) + 1
+  held[next] = (held[next] or 0) + 1
+  local member = queues[next][taken[next]]
+  local ticket = string.format('%.3f', now + ARGV[2] + i / 1000)
+  redis.call('ZADD', KEYS[1], ticket, member)
+  out[#out + 1] = member; out[#out + 1] = ticket
+end
+"""
+    + _REST
 )
 
 # KEYS work bell | delay in ms, member... : due then, or earlier if it already is; by a microsecond, so that no ticket
@@ -110,13 +151,18 @@ class Claim:
 
 
 class Work:
-    """One queue of leased work. ``lease`` is in seconds: how soon the work of a process that died is taken over."""
+    """One queue of leased work. ``lease`` is in seconds: how soon the work of a process that died is taken over.
 
-    def __init__(self, store: Store, queue: str, *, lease: float) -> None:
+    ``fair``: members end with ``~`` and who they are for, and whoever has least in hand is served first; otherwise
+    what has been due for longest is.
+    """
+
+    def __init__(self, store: Store, queue: str, *, lease: float, fair: bool = False) -> None:
         self._store = store
         self._key = keys.work(queue)
         self._bell = keys.bell(queue)
         self._lease_ms = round(lease * 1000)
+        self._claiming = _CLAIM_FAIRLY if fair else _CLAIM
         self._rung = asyncio.Event()
 
     async def wake(self, *members: str, delay: float = 0.0) -> None:
@@ -128,7 +174,9 @@ class Work:
 
     async def claim(self, limit: int) -> tuple[list[Claim], float | None]:
         """Take up to ``limit`` due members in hand; also the seconds until the next is due, None for never."""
-        wait, *rest = await self._store.call(_CLAIM, [self._key, self._bell], [limit, self._lease_ms])
+        wait, *rest = await self._store.call(
+            self._claiming, [self._key, self._bell], [limit, self._lease_ms, LOOKED_AT]
+        )
         claims = [
             Claim(member=member.decode(), ticket=ticket) for member, ticket in zip(rest[::2], rest[1::2], strict=True)
         ]

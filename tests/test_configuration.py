@@ -174,6 +174,8 @@ def test_every_mistake_is_told_at_once() -> None:
         ("AWAY_AFTER", "soon"),
         ("FLUSH_AFTER", "nan"),
         ("DRAIN_SECONDS", "inf"),
+        ("JOBS_PER_USER", "0"),
+        ("JOBS_PER_USER", "many"),
         ("STORE_REPLICAS", "one"),
         ("STORE_REPLICAS", "-1"),
         ("STORE_REPLICAS", "11"),

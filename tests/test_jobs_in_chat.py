@@ -57,6 +57,30 @@ class TestAJob:
         (acknowledgement,) = await ann.says("compute pi 8")
         assert "job 2" in acknowledgement
 
+    async def test_is_not_started_beside_too_many_of_the_same_user(self, ann: Person, bob: Person) -> None:
+        """In whatever conversation they were started; those that have ended make room, and others are not concerned."""
+        elsewhere = ann.elsewhere("a:ann-2")
+        for number in range(5):
+            assert "I am working on it" in (await ann.says(f"compute pi {number}"))[0]
+            assert "I am working on it" in (await elsewhere.says(f"compute pi {number + 5}"))[0]
+        for there in (ann, elsewhere):
+            (refusal,) = await there.says("compute pi 99")
+            assert "10 jobs" in refusal and "`jobs`" in refusal
+        assert "I am working on it" in (await bob.says("compute pi 50"))[0]
+        gates["0"].set()
+        await ann.sees(lambda texts: any("result 0" in text for text in texts))
+        assert "I am working on it" in (await elsewhere.says("compute pi 99"))[-1]
+        assert "10 jobs" in (await ann.says("compute pi 98"))[-1]
+
+    async def test_of_one_user_does_not_wait_for_all_of_another(self, ann: Person, bob: Person) -> None:
+        """Workers serve users in turns: ann's ten jobs have all of them, and bob's is next all the same."""
+        for number in range(10):
+            await ann.says(f"compute pi {number}")
+        await bob.says("compute pi 50")
+        gates["50"].set()
+        gates["0"].set()
+        await bob.sees(lambda texts: any("result 50" in text for text in texts))
+
     async def test_answers_when_it_is_done_and_quotes_the_question(self, ann: Person) -> None:
         await ann.says("compute pi 7")
         assert await ann.says("meanwhile") == ["You sent: meanwhile"]

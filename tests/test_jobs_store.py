@@ -89,7 +89,7 @@ async def test_a_submitted_job_waits_and_a_worker_is_called(bench: Bench) -> Non
     assert (job.status, job.attempt, job.created_at) == (JobStatus.WAITING, 1, NOW)
     assert (job.number, job.name, job.arguments, job.asked) == (1, "factor", {"text": "12"}, "factor 12")
     assert await bench.jobs.find(JobId("j1")) == job
-    assert await bench.due(bench.work) == [work_member(K, JobId("j1"))]
+    assert await bench.due(bench.work) == [work_member(K, JobId("j1"), request().owner)]
 
 
 async def test_submitting_again_changes_nothing(bench: Bench) -> None:

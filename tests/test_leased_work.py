@@ -64,6 +64,35 @@ async def test_what_is_woken_is_claimed_oldest_first(store: Store) -> None:
     assert await members(work) == []
 
 
+class TestFairWork:
+    """Whoever has least in hand is served first."""
+
+    async def test_gives_everybody_a_part_before_anybody_a_second(self, store: Store) -> None:
+        work = Work(store, "conversations", lease=LEASE, fair=True)
+        for member in ("1~ann", "2~ann", "3~ann", "1~bob", "2~bob", "1~eve"):
+            await work.wake(member)
+        assert await members(work, 4) == ["1~ann", "1~bob", "1~eve", "2~ann"]
+        assert await members(work) == ["2~bob", "3~ann"]
+
+    async def test_counts_what_somebody_has_in_hand_already(self, store: Store) -> None:
+        work = Work(store, "conversations", lease=LEASE, fair=True)
+        await work.wake("1~ann", "2~ann", "3~ann")
+        first, _ = await work.claim(2)
+        await work.wake("1~bob")
+        assert await members(work, 1) == ["1~bob"]
+        await work.close(first[0])
+        await work.close(first[1])
+        assert await members(work, 1) == ["3~ann"]
+
+    async def test_leaves_nobody_idle(self, store: Store) -> None:
+        """Who is alone gets all of it, in order; what has no owner is its own."""
+        work = Work(store, "conversations", lease=LEASE, fair=True)
+        await work.wake("1~ann", "2~ann", "x", "y")
+        assert await members(work, 3) == ["1~ann", "x", "y"]
+        assert await members(work) == ["2~ann"]
+        assert (await work.claim(10))[0] == []
+
+
 async def test_waking_again_adds_nothing(store: Store) -> None:
     """A burst of wake-ups is one piece of work, and keeps the place of the first."""
     work = a_work(store)
