@@ -20,7 +20,7 @@ from bots.outbox import Outbox, postponed
 from bots.references import outbound_frame
 from domain.effect import Operation, Report, Send
 from domain.notification import Guarantee
-from domain.sending import Accepted, TryAgain
+from domain.sending import Accepted, Outdated, TryAgain
 from state.doubts import doubtful, mark
 from state.fault_points import reached
 from state.pins import PAUSES, Pin
@@ -129,6 +129,9 @@ class EarlyOutput:
         if isinstance(step, TryAgain):
             turn.effects[place] = [postponed(effect, step, answer)]
             turn.send_early, self.blocked_for = None, step.pause
+            return
+        if isinstance(step, Outdated):
+            turn.send_early = None  # what else it shows is said anew; that takes a commit
             return
         reports = [Report(report=report) for report in self._outbox.reports(effect, step)]
         turn.effects[place] = reports

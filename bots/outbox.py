@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar, assert_never
 
 from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
-from domain.delivery import Failure, Status, StatusReport, report
+from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
@@ -29,16 +31,19 @@ from domain.sending import (
     Expired,
     GiveUp,
     NextStep,
+    Outdated,
     TryAgain,
     Unknowable,
     before_send,
     next_step,
+    outdated,
 )
 from domain.value import value
 from state.conversations import Conversations
 from state.dead_letters import DeadLetters
 from state.fault_points import reached
 from state.jobs import JobStore
+from state.mail import putting_again
 from state.notifications import Listed, Notifications
 from state.rates import Rates
 from state.reports import recording
@@ -70,6 +75,7 @@ _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say 
 _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
 _NO_ID = ChannelAnswer(answer=Answer.REJECTED, detail="the channel's id of what is to be changed is not known")
 _TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
+_NOT_WANTED = ChannelAnswer(answer=Answer.NOT_SENT, detail="it was withdrawn while it waited to be sent")
 
 
 @value
@@ -181,7 +187,7 @@ class Outbox:
     ) -> tuple[NextStep, ChannelAnswer]:
         """One attempt of a send, and what to do after it."""
         if (over := before_send(effect, self._clock())) is not None:
-            return over, (_TOO_LATE if isinstance(over, Expired) else _NEVER_TOLD)
+            return over, (_NEVER_TOLD if isinstance(over, Unknowable) else _TOO_LATE)
         activity_id = None
         if effect.operation is not Operation.SEND:
             activity_id = await _insist(partial(self._real_id, key, effect.provisional, sent))
@@ -189,39 +195,67 @@ class Outbox:
                 return GiveUp(Failure.REJECTED), _NO_ID
         if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
             return wait, _TOO_EARLY
+        if (not_wanted := await self._withdrawn(effect, asking=True)) is not None:
+            return not_wanted, _NOT_WANTED
         answer = await self._channel.carry(effect, activity_id)
         step = next_step(answer, effect, jitter=random.random())
         if answer.answer is Answer.THROTTLED and isinstance(step, TryAgain):
             await self._limits.told_to_wait(key, effect, step.pause)
         return step, answer
 
+    async def _withdrawn(self, effect: Send, *, asking: bool) -> Outdated | None:
+        """What of a send has been withdrawn, None if it is to go: with ``asking``, it is not withdrawn from now on."""
+        if not effect.shows:
+            return None
+        wanted = await _insist(partial(self._notifications.wanted, effect.shows, asking=asking))
+        gone = frozenset(delivery.id for delivery, still in zip(effect.shows, wanted, strict=True) if not still)
+        return outdated(effect, gone) if gone else None
+
+    async def drop_what_is_over(
+        self, key: ConversationKey, token: str, entries: Sequence[Entry], withdrawn: Sequence[str], blocked_for: float
+    ) -> tuple[list[Entry], float]:
+        """Take off the head of an outbox that waits what is not to be shown any more: it has expired, or is among the
+        ``withdrawn``. Answers what is left, and for how long that has to wait.
+
+        Raises :class:`LeaseLost`.
+        """
+        run = _Run(key, token, [], [], [])
+        for entry in entries:
+            effect, now = entry.effect, self._clock()
+            if not isinstance(effect, Send) or not any(
+                delivery.id in withdrawn or now >= delivery.expires_at for delivery in effect.shows
+            ):
+                break
+            step = before_send(effect, now) or await self._withdrawn(effect, asking=False)
+            if step is None:
+                break
+            await self._settle(run, effect, step, _TOO_LATE if isinstance(step, Expired) else _NOT_WANTED)
+            run.done.append(entry.id)
+            # A place under the limits was its own; a channel's word is about the whole conversation.
+            blocked_for = blocked_for if effect.throttled and not effect.reserved else 0.0
+        left = list(entries[len(run.done) :])
+        if run.done:
+            await self._acknowledge(run, release=False, blocked_for=blocked_for or None)
+        return left, blocked_for
+
     def reports(self, effect: Send, step: NextStep) -> list[StatusReport]:
         """What became of the deliveries that a send showed."""
-        match step:
-            case Accepted(activity_id):
-                status, reason, sent_id = Status.DELIVERED, None, activity_id
-            case GiveUp(failure):
-                status, reason, sent_id = Status.FAILED, failure.value, None
-            case Unknowable():
-                status, reason, sent_id = Status.UNKNOWN, None, None
-            case Expired():
-                status, reason, sent_id = Status.EXPIRED, None, None
-            case TryAgain():
-                status, reason, sent_id = Status.PENDING, None, None
-            case _:
-                assert_never(step)
         now = self._clock()
-        tried = not isinstance(step, Expired) and not (isinstance(step, TryAgain) and step.reserved)
-        return [
-            report(
-                *(delivery, status, now),
-                reason=reason,
-                activity_id=sent_id,
-                attempts=effect.attempts + int(tried),
-                may_be_repeated=_repeats(effect) and status is not Status.UNKNOWN,
+        repeats = _repeats(postponed(effect, step, _TOO_EARLY) if isinstance(step, TryAgain) else effect)
+        tried = not isinstance(step, Expired | Outdated) and not (isinstance(step, TryAgain) and step.reserved)
+        reports = []
+        for delivery in effect.shows:
+            status = _status_of(delivery, effect, step, now)
+            reports.append(
+                report(
+                    *(delivery, status, now),
+                    reason=step.reason.value if isinstance(step, GiveUp) else None,
+                    activity_id=step.activity_id if isinstance(step, Accepted) else None,
+                    attempts=effect.attempts + int(tried),
+                    may_be_repeated=repeats and status is not Status.UNKNOWN,
+                )
             )
-            for delivery in effect.shows
-        ]
+        return reports
 
     async def _real_id(self, key: ConversationKey, named: str, sent: Sequence[tuple[str, str]]) -> str | None:
         """The channel's id for what a turn named: a provisional id, or one that came from the channel. None if the
@@ -247,10 +281,14 @@ class Outbox:
                 await _insist(partial(self._conversations.set_reachability, run.key, reach, answer.detail, at))
         elif isinstance(step, Expired):
             log.info("a send came too late", extra={"action": "send_expired", **ids})
+        elif isinstance(step, Outdated):
+            log.info("a send was withdrawn: %s", answer.detail, extra={"action": "send_withdrawn", **ids})
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
-        for status in self.reports(effect, step):
+        for delivery, status in zip(effect.shows, self.reports(effect, step), strict=True):
             run.commands += recording(run.key, status, (*effect.history, answer.detail))
+            if not status.status.final:  # it is said anew, without what is over
+                run.commands.append(putting_again(run.key, delivery))
 
     def _put_aside(self, run: _Run, entry: Entry, error: Exception) -> None:
         """An effect that cannot be carried out becomes a dead letter: what is behind it goes on."""
@@ -291,7 +329,8 @@ class Outbox:
         for status in self.reports(effect, step):
             run.commands += recording(run.key, status)
         if closing is not None:
-            closing = (closing[0], closing[1], step.pause)
+            expires = min((to_ms(each.expires_at) - to_ms(self._clock()) for each in effect.shows), default=math.inf)
+            closing = (closing[0], closing[1], min(step.pause, max(0.0, expires / 1000)))
         left = await self._acknowledge(
             run,
             release=release,
@@ -356,6 +395,25 @@ class Outbox:
                 raise ValueError(cause)
             case _:
                 assert_never(effect)
+
+
+def _status_of(delivery: Delivery, effect: Send, step: NextStep, now: datetime) -> Status:
+    match step:
+        case Accepted():
+            return Status.DELIVERED
+        case GiveUp():
+            return Status.FAILED
+        case Unknowable():
+            return Status.UNKNOWN
+        case Expired():
+            return Status.EXPIRED
+        case TryAgain():
+            return Status.PENDING
+        case Outdated(withdrawn):
+            if delivery.id in withdrawn:
+                return Status.UNKNOWN if effect.doubtful else Status.CANCELLED
+            return Status.EXPIRED if now >= delivery.expires_at else Status.PENDING
+    assert_never(step)
 
 
 def _repeats(effect: Send) -> bool:

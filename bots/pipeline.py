@@ -352,13 +352,18 @@ class Pipeline:
 
         Raises :class:`ConversationFull`: the conversation is let go until then, and its mail stays where it is.
         """
-        waiting, blocked_for = len(begun.leftovers), begun.blocked_for
-        if blocked_for and activity is not None and may_go_at_once(begun.leftovers, activity.service_url):
+        leftovers, blocked_for = begun.leftovers, begun.blocked_for
+        if blocked_for:
+            leftovers, blocked_for = await self._outbox.drop_what_is_over(
+                held.key, held.token, leftovers, begun.turn.withdrawn, blocked_for
+            )
+        waiting = len(leftovers)
+        if blocked_for and activity is not None and may_go_at_once(leftovers, activity.service_url):
             await self._turns.unblock(held.key, held.token)
             blocked_for = 0.0
         if waiting and not blocked_for:
             carried = await self._outbox.carry_out(
-                *(held.key, held.token, begun.leftovers),
+                *(held.key, held.token, leftovers),
                 doubtful=begun.doubtful,
                 answering=activity is not None,
                 service_url=_address(begun.turn, activity),

@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, deliver_to, report
-from domain.errors import StoreUnavailable
-from domain.ids import ConversationKey, NotificationId, delivery_id
+from domain.errors import ConversationFull, StoreUnavailable
+from domain.ids import ConversationKey, DeliveryId, NotificationId, delivery_id
 from domain.notification import Notification
 from state.conversations import Conversations
 from state.fault_points import reached
@@ -121,22 +122,25 @@ class Fanout:
 
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""
-        rows, _ = await self._notifications.deliveries(nid, start=progress.withdrawn, limit=PAGE)
+        found, count = await self._notifications.to_withdraw(nid, progress.withdrawn)
         now = self._clock()
         await asyncio.gather(  # together they share round trips
             *(
-                self._mail.withdraw(
-                    row.conversation,
-                    delivery_id(nid, row.index),
+                self._drop(
+                    key,
+                    delivery_id(nid, index),
                     # Whoever entered it may not have lived to put it.
-                    deliver_to(progress.notification, row.index, now) if row.index >= progress.served else None,
+                    deliver_to(progress.notification, index, now) if index >= progress.served else None,
                 )
-                for row in rows
-                if not row.status.final
+                for index, key in found
             )
         )
-        await self._notifications.withdrawn(nid, progress.withdrawn + len(rows))
-        return len(rows) == PAGE
+        await self._notifications.withdraw(nid, progress, count)
+        return count == PAGE
+
+    async def _drop(self, key: ConversationKey, delivery: DeliveryId, unsure: Delivery | None) -> None:
+        with suppress(ConversationFull):  # it is not sent all the same: the outbox asks before it sends
+            await self._mail.withdraw(key, delivery, unsure)
 
     async def _overflow(self, refused: list[tuple[ConversationKey, Delivery]]) -> None:
         """What found its mailbox full has failed, and says so."""

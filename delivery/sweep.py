@@ -143,7 +143,7 @@ class Sweep:
         if where.lies:
             if not await self._conversations.knows(key):
                 await self._conversations.wake(key)
-            if progress.cancelled and row.index < progress.withdrawn:
+            if progress.cancels > row.over and row.index < progress.withdrawn:
                 with suppress(ConversationFull):  # the next pass tries again
                     await self._mail.withdraw(key, delivery.id)
             return
@@ -170,7 +170,7 @@ class Sweep:
             return Status.EXPIRED, None
         if where.said_at is not None and where.said_at >= row.at:
             return Status.DELIVERED, None
-        if progress.cancelled:
+        if progress.cancels > row.over:
             return Status.CANCELLED, None
         if not where.known:
             return Status.FAILED, Failure.GONE.value

@@ -28,7 +28,7 @@ class Status(StrEnum):
     FAILED = "failed"
     """Given up on, for a reason."""
     UNKNOWN = "unknown"
-    """An at-most-once send whose outcome the channel never told."""
+    """A send whose outcome the channel never told, and that is not to be repeated."""
     EXPIRED = "expired"
     """Its time ran out before it could be shown."""
     CANCELLED = "cancelled"

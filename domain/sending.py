@@ -9,6 +9,7 @@ from typing import assert_never
 
 from domain.delivery import Failure
 from domain.effect import Operation, Send
+from domain.ids import DeliveryId
 from domain.notification import Guarantee
 from domain.value import value
 
@@ -87,7 +88,15 @@ class Expired:
     """Nothing that it shows is worth showing any more."""
 
 
-NextStep = Accepted | TryAgain | GiveUp | Unknowable | Expired
+@dataclass(frozen=True)
+class Outdated:
+    """Some of what it shows is not to be shown any more: it is among the ``withdrawn``, or has expired. What else it
+    shows is to be said anew, without that."""
+
+    withdrawn: frozenset[DeliveryId] = frozenset()
+
+
+NextStep = Accepted | TryAgain | GiveUp | Unknowable | Expired | Outdated
 
 
 def guarantee_of(send: Send) -> Guarantee:
@@ -97,13 +106,20 @@ def guarantee_of(send: Send) -> Guarantee:
     return Guarantee.AT_MOST_ONCE if at_most_once else Guarantee.AT_LEAST_ONCE
 
 
-def before_send(send: Send, now: datetime) -> Unknowable | Expired | None:
+def before_send(send: Send, now: datetime) -> Unknowable | Expired | Outdated | None:
     """What a send comes to without being tried (again); None if it is to be tried."""
     if send.doubtful and guarantee_of(send) is Guarantee.AT_MOST_ONCE:
         return Unknowable()
-    if send.shows and all(now >= delivery.expires_at for delivery in send.shows):
-        return Expired()
-    return None
+    expired = [now >= delivery.expires_at for delivery in send.shows]
+    if not any(expired):
+        return None
+    return Expired() if all(expired) else outdated(send, frozenset())
+
+
+def outdated(send: Send, withdrawn: frozenset[DeliveryId]) -> Outdated | None:
+    """None where it goes all the same: the answer of a job, which nobody could say anew, is shown with the rest."""
+    left = [delivery for delivery in send.shows if delivery.id not in withdrawn]
+    return None if any(delivery.job is not None for delivery in left) else Outdated(withdrawn)
 
 
 def next_step(answer: ChannelAnswer, send: Send, *, jitter: float) -> NextStep:

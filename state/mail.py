@@ -11,7 +11,7 @@ from domain.ids import ConversationKey, DeliveryId
 from domain.notification import Json
 from state import keys
 from state.dead_letters import DeadLetters
-from state.scripts import Command, Script, scripted
+from state.scripts import Argument, Command, Script, scripted
 from state.store import Store
 from state.turn import Kept
 from state.turns import LEASE, encode_input, encode_mail, encode_withdrawal
@@ -45,6 +45,18 @@ return 1
 """
 )
 
+# KEYS mailbox ids | ttl of ids, ids kept, size, id, mail, name of what withdraws it -> 1 put | 0 the mailbox is full
+_PUT_AGAIN = Script(
+    REMEMBERED
+    + """
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[4]) == 0 then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[6])
+redis.call('ZREM', KEYS[2], ARGV[6])
+remembered(KEYS[2], ARGV[4], ARGV[1], ARGV[2])
+redis.call('HSETNX', KEYS[1], ARGV[4], ARGV[5])
+return 1
+"""
+)
 
 # KEYS mailbox activities | activity id, mail, size -> 1 kept | 0 the mailbox is full | 2 its turn has committed
 _KEEP_INPUT = Script(
@@ -85,8 +97,7 @@ class Mail:
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
         """Put a delivery into a mailbox that has had it before. Raises :class:`ConversationFull`."""
-        forget = Command(("ZREM", keys.mail_ids(key), delivery.id, _withdrawal(delivery.id)))
-        await self._put_for_one(key, _put(key, delivery.id, encode_mail(delivery), 2 * MAILBOX), forget)
+        await self._put_for_one(key, putting_again(key, delivery))
 
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
         """Keep an inbound activity until its turn has committed, should the process that has it die.
@@ -128,6 +139,13 @@ class Mail:
 def _put(key: ConversationKey, name: str, mail: bytes, size: int) -> Command:
     ids = (keys.MAIL_IDS_TTL, keys.MAIL_IDS_KEPT)
     return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [*ids, size, name, mail])
+
+
+def putting_again(key: ConversationKey, delivery: Delivery) -> Command:
+    """The command that puts a delivery into a mailbox that has had it before; repeating it does no harm while the
+    delivery lies there. It answers 0 if the mailbox is full."""
+    about: list[Argument] = [keys.MAIL_IDS_TTL, keys.MAIL_IDS_KEPT, 2 * MAILBOX, delivery.id, encode_mail(delivery)]
+    return scripted(_PUT_AGAIN, [keys.mailbox(key), keys.mail_ids(key)], [*about, _withdrawal(delivery.id)])
 
 
 def _withdrawal(delivery_id: DeliveryId) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from domain.clock import Clock, from_ms, to_ms
-from domain.delivery import Status, StatusReport
+from domain.delivery import Delivery, Status, StatusReport
 from domain.ids import ConversationKey, NotificationId, new_id
 from domain.notification import Content, Course, Json, Notification
 from state import keys
-from state.scripts import Command, Script, scripted
+from state.scripts import Argument, Command, Script, scripted
 from state.store import Store
 from state.work import Claim, Work
 
@@ -44,7 +44,8 @@ return 1
 )
 
 # A row is a status, a space, details as JSON, a newline and the conversation. Counts are kept in the record while it
-# is there: it goes before its rows.
+# is there: it goes before its rows. ``asked`` in the details: a channel was asked to take it and has not said no;
+# ``over``: by how many cancellations it is not meant any more, since it was replayed after them.
 _COUNT = """
 local function count(status, by, before)
   if redis.call('EXISTS', KEYS[1]) == 0 then return end
@@ -52,6 +53,32 @@ local function count(status, by, before)
   if before then redis.call('HINCRBY', KEYS[1], 'count:' .. before, -by) end
 end
 """
+
+_FINAL = f"local final = {{{', '.join(f'{status.value} = true' for status in Status if status.final)}}}\n"
+
+_ROW = (
+    _COUNT
+    + _FINAL
+    + """
+local function parsed(row) return string.match(row, '^(%S+) ([^\\n]*)\\n(.*)$') end
+local function asked(details) return string.find(details, '"asked":1', 1, true) ~= nil end
+local function over(details) return tonumber(string.match(details, '"over":(%d+)') or 0) end
+local function repeated(details) return string.find(details, '"mayBeRepeated":true', 1, true) ~= nil end
+local function with(details, part) return string.sub(details, 1, -2) .. ',' .. part .. '}' end
+local function cancelled_for(details) return tonumber(redis.call('HGET', KEYS[1], 'cancels') or 0) > over(details) end
+local function write(index, before, old, status, details, conversation)
+  if over(old) > 0 then details = with(details, '"over":' .. over(old)) end
+  if repeated(old) and status ~= 'unknown' and not repeated(details) then
+    details = with(details, '"mayBeRepeated":true')
+  end
+  redis.call('HSET', KEYS[2], index, status .. ' ' .. details .. '\\n' .. conversation)
+  if before ~= status then count(status, 1, before) end
+  if asked(old) ~= asked(details) and redis.call('EXISTS', KEYS[1]) == 1 then
+    redis.call('HINCRBY', KEYS[1], 'asked', asked(details) and 1 or -1)
+  end
+end
+"""
+)
 
 # KEYS notification deliveries | ttl, first index, status, at ms, conversations... -> 1 entered | 0 were there already
 _ENTER = Script(
@@ -69,24 +96,61 @@ return 1
 
 # KEYS notification deliveries | index, status, details -> 1 recorded | 0 it had ended already.
 # That what was delivered may have been repeated is recorded then, too: whoever delivered it died before it was off
-# the outbox. Once it may have been shown, that stays.
+# the outbox. Once it may have been shown, that stays. And what was cancelled while a turn showed it without a send (in
+# the answer to a request) was shown.
 _REPORT = Script(
-    _COUNT
-    + f"local final = {{{', '.join(f'{status.value} = true' for status in Status if status.final)}}}"
+    _ROW
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
-local before, known, conversation = string.match(row, '^(%S+) ([^\\n]*)\\n(.*)$')
-local repeated = '"mayBeRepeated":true'
-local again = before == ARGV[2] and string.find(ARGV[3], repeated, 1, true)
-if final[before] and not again then return 0 end
+local before, old, conversation = parsed(row)
+local again = before == ARGV[2] and repeated(ARGV[3])
+local unsent = string.find(ARGV[3], '"in_response"', 1, true) or string.find(ARGV[3], '"handled_by_dialog"', 1, true)
+local shown = before == 'cancelled' and ARGV[2] == 'delivered' and unsent
+if final[before] and not again and not shown then return 0 end
 local details = ARGV[3]
-if string.find(known, repeated, 1, true) and not string.find(details, repeated, 1, true) then
-  details = string.sub(details, 1, -2) .. ',' .. repeated .. '}'
-end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. ' ' .. details .. '\\n' .. conversation)
-if before ~= ARGV[2] then count(ARGV[2], 1, before) end
+if asked(old) and not final[ARGV[2]] and repeated(details) then details = with(details, '"asked":1') end
+write(ARGV[1], before, old, ARGV[2], details, conversation)
 return 1
+"""
+)
+
+# KEYS notification deliveries | index, 1 if a channel is asked now, '' to look only -> 1 it is wanted | 0 withdrawn
+_ASK = Script(
+    _ROW
+    + """
+local row = redis.call('HGET', KEYS[2], ARGV[1])
+if not row then return 1 end
+local before, old, conversation = parsed(row)
+if before == 'cancelled' or cancelled_for(old) then return 0 end
+if ARGV[2] == '1' and not final[before] and not asked(old) then
+  write(ARGV[1], before, old, before, with(old, '"asked":1'), conversation)
+end
+return 1
+"""
+)
+
+# KEYS notification deliveries | start, rows, at ms or '' to look only
+# -> {rows that are there, index, conversation of each that has not ended...}; those that no channel was asked to take
+# are cancelled from now on
+_WITHDRAW = Script(
+    _ROW
+    + """
+local there, found = 0, {}
+for index = tonumber(ARGV[1]), ARGV[1] + ARGV[2] - 1 do
+  local row = redis.call('HGET', KEYS[2], index)
+  if not row then break end
+  there = there + 1
+  local before, old, conversation = parsed(row)
+  if not final[before] and cancelled_for(old) then
+    found[#found + 1] = index; found[#found + 1] = conversation
+    if ARGV[3] ~= '' and not asked(old) then
+      write(index, before, old, 'cancelled', '{"at":' .. ARGV[3] .. '}', conversation)
+    end
+  end
+end
+table.insert(found, 1, there)
+return found
 """
 )
 
@@ -116,23 +180,45 @@ return 1
 
 # KEYS notification deliveries | index, status and at ms as they were seen, at ms -> 1 pending again | 0 it has moved on
 _TAKE_UP = Script(
-    _COUNT
+    _ROW
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
 if not row then return 0 end
-local before, at, conversation = string.match(row, '^(%S+) {"at":(%d+)[^\\n]*\\n(.*)$')
-if before ~= ARGV[2] or at ~= ARGV[3] then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], 'pending {"at":' .. ARGV[4] .. ',"mayBeRepeated":true}\\n' .. conversation)
-if before ~= 'pending' then count('pending', 1, before) end
+local before, old, conversation = parsed(row)
+if before ~= ARGV[2] or string.match(old, '"at":(%d+)') ~= ARGV[3] then return 0 end
+write(ARGV[1], before, old, 'pending', '{"at":' .. ARGV[4] .. ',"mayBeRepeated":true}', conversation)
 return 1
 """
 )
 
-# KEYS notification | at ms -> 1 to be withdrawn | 0 unknown
+# KEYS notification | at ms -> deliveries that are spared by it, -1 for an unknown notification
 _CANCEL = Script(
+    _FINAL
+    + """
+if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return -1 end
+redis.call('HSET', KEYS[1], 'withdrawn', 0)
+redis.call('HSETNX', KEYS[1], 'cancelled_at', ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'cancels', 1)
+local h = redis.call('HMGET', KEYS[1], 'total', 'asked')
+local entered, ended = 0, 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local status = string.match(all[i], '^count:(.*)')
+  if status then
+    entered = entered + all[i + 1]
+    if final[status] and status ~= 'cancelled' then ended = ended + all[i + 1] end
+  end
+end
+return math.max(entered, tonumber(h[1])) - ended - (h[2] or 0)
+"""
+)
+
+# KEYS notification | withdrawn before, withdrawn, cancellations -> 1 | 0 cancelled once more, or somebody is ahead
+_WITHDRAWN = Script(
     """
-if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return 0 end
-if redis.call('HSETNX', KEYS[1], 'withdrawn', 0) == 1 then redis.call('HSET', KEYS[1], 'cancelled_at', ARGV[1]) end
+local h = redis.call('HMGET', KEYS[1], 'withdrawn', 'cancels')
+if h[1] ~= ARGV[1] or (h[2] or '1') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'withdrawn', ARGV[2])
 return 1
 """
 )
@@ -213,6 +299,8 @@ class DeliveryRow:
     may_be_repeated: bool = False
     result: Any = None
     """What the user has answered to it."""
+    over: int = 0
+    """By how many cancellations it is not meant any more, since it was replayed after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +380,8 @@ class Progress:
     """Nobody else is to be served, and what has not been shown is to be withdrawn."""
     withdrawn: int
     """For how many recipients that has been done."""
+    cancels: int
+    """How often it was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,7 +487,7 @@ class Notifications:
     # ------------------------------------------------------------------ fan-out
 
     async def progress(self, nid: NotificationId) -> Progress | None:
-        names = ("body", "audience", "served", "after", "withdrawn")
+        names = ("body", "audience", "served", "after", "withdrawn", "cancels")
         values = await self._store.run("HMGET", keys.notification(nid), *names)
         if values[0] is None:
             return None
@@ -408,6 +498,7 @@ class Notifications:
             after=ConversationKey(values[3].decode()) or None,
             cancelled=values[4] is not None,
             withdrawn=int(values[4] or 0),
+            cancels=int(values[5] or 0),
         )
 
     async def listed(self, nid: NotificationId, start: int, limit: int = PAGE) -> list[ConversationKey]:
@@ -438,16 +529,45 @@ class Notifications:
         """Note that nobody is left to be served: the recipients were these."""
         await self._store.call(_SPREAD, [keys.notification(nid)], [served])
 
-    async def cancel(self, nid: NotificationId) -> bool:
-        """Have everything withdrawn that has not been shown. False for an unknown notification."""
-        if not await self._store.call(_CANCEL, [keys.notification(nid)], [to_ms(self._clock())]):
-            return False
-        await self._fanout.wake(nid)
-        return True
+    async def cancel(self, nid: NotificationId) -> int | None:
+        """Have everything withdrawn that no channel has been asked to take: from now on none is asked.
 
-    async def withdrawn(self, nid: NotificationId, recipients: int) -> None:
-        """Note for how many recipients the notification has been withdrawn."""
-        await self._store.run("HSET", keys.notification(nid), "withdrawn", recipients)
+        Answers for how many recipients; None for an unknown notification.
+        """
+        spared = int(await self._store.call(_CANCEL, [keys.notification(nid)], [to_ms(self._clock())]))
+        if spared < 0:
+            return None
+        await self._fanout.wake(nid)
+        return spared
+
+    async def to_withdraw(self, nid: NotificationId, start: int) -> tuple[list[tuple[int, ConversationKey]], int]:
+        """Of a page of recipients from number ``start`` those that are to be spared, and how many the page has."""
+        return await self._withdraw(nid, start, PAGE, "")
+
+    async def withdraw(self, nid: NotificationId, progress: Progress, count: int) -> None:
+        """Cancel the next ``count`` deliveries, as far as no channel has been asked to take them."""
+        before, after = progress.withdrawn, progress.withdrawn + count
+        await self._withdraw(nid, before, count, to_ms(self._clock()))
+        await self._store.call(_WITHDRAWN, [keys.notification(nid)], [before, after, progress.cancels])
+
+    async def _withdraw(
+        self, nid: NotificationId, start: int, count: int, at: Argument
+    ) -> tuple[list[tuple[int, ConversationKey]], int]:
+        names = [keys.notification(nid), keys.deliveries(nid)]
+        there, *found = await self._store.call(_WITHDRAW, names, [start, count, at])
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [(int(index), ConversationKey(key.decode())) for index, key in pairs], int(there)
+
+    async def wanted(self, shown: Sequence[Delivery], *, asking: bool) -> list[bool]:
+        """Of each delivery whether it is wanted still; what is not has been withdrawn, and is never to be shown.
+
+        ``asking``: a channel is about to be asked to take them. From then on they are not withdrawn, unless the channel
+        says no: this is the one moment at which it is decided whether a cancellation comes before a send.
+        """
+        known = [delivery for delivery in shown if delivery.notification is not None]
+        answers = await self._store.together(*(_asking(delivery, asking) for delivery in known))
+        withdrawn = {delivery.id for delivery, wanted in zip(known, answers, strict=True) if not wanted}
+        return [delivery.id not in withdrawn for delivery in shown]
 
     # ------------------------------------------------------------------ status
 
@@ -590,6 +710,12 @@ def _glimpse(nid: NotificationId, values: list[bytes | None]) -> Glimpse:
     return Glimpse(id=nid, unserved=served < total, waiting=sum(waiting) > 0)
 
 
+def _asking(delivery: Delivery, asking: bool) -> Command:
+    assert delivery.notification is not None
+    names = [keys.notification(delivery.notification), keys.deliveries(delivery.notification)]
+    return scripted(_ASK, names, [delivery.index, "1" if asking else ""])
+
+
 # KEYS idempotency | entry, ttl -> the entry that was there before, or nil
 _RESERVE = Script(
     """
@@ -641,6 +767,7 @@ def _row(index: int, value: bytes, result: bytes | None = None) -> DeliveryRow:
         reason=body.get("reason"),
         activity_id=body.get("activityId"),
         may_be_repeated=body.get("mayBeRepeated", False),
+        over=body.get("over", 0),
         result=orjson.loads(result) if result else None,
     )
 

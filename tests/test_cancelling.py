@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
+import pytest
+
+import domain.sending
 from app import Service
+from domain.delivery import Status
 from domain.ids import ConversationKey, NotificationId, new_id
 from domain.notification import Content, Mode, Notification
+from state import keys
 from state.notifications import Listed
-from tests.people import Person, Sender
+from tests.conftest import url_of
+from tests.fake_channel import FakeChannel, Mood
+from tests.people import Json, Person, Sender
+from tests.serving import serving
+from tests.waiting import until
+
+AN_HOUR = Mood(status=429, headers={"Retry-After": "3600"})
 
 
 async def cancels(sender: Sender, notification: str) -> int:
     async with sender.http.delete(f"{sender.bot_url}/api/notifications/{notification}") as response:
         return response.status
+
+
+async def spared(sender: Sender, notification: str) -> int:
+    async with sender.http.delete(f"{sender.bot_url}/api/notifications/{notification}") as response:
+        assert response.status == 202
+        return int((await response.json())["spared"])
+
+
+async def counts(sender: Sender, notification: str) -> Json:
+    _, body = await sender.gets(f"/api/notifications/{notification}")
+    told: Json = body["counts"]
+    return told
+
+
+async def waits_in_outbox(sender: Sender, person: Person, sends: int = 1) -> None:
+    async def waits() -> bool:
+        return bool((await sender.conversation(person))["outbox"] == sends)
+
+    await until(waits, what=f"{sends} sends wait in the outbox of {person.name}")
+
+
+async def was_tried(sender: Sender, notification: str) -> None:
+    async def tried() -> bool:
+        return bool((await sender.delivery(notification)).get("attempts"))
+
+    await until(tried, what="its send has been tried")
 
 
 async def test_what_is_queued_is_withdrawn(ann: Person, sender: Sender) -> None:
@@ -71,3 +110,137 @@ async def test_what_is_accepted_again_stays_cancelled(ann: Person, sender: Sende
 
 async def test_an_unknown_one_is_404(sender: Sender) -> None:
     assert await cancels(sender, "ntf_nothing") == 404
+
+
+class TestWhatWaitsForTheLimits:
+    service = serving(RATE_GLOBAL="1/3600s")
+
+    async def test_is_spared(
+        self, service: Service, sender: Sender, http: aiohttp.ClientSession, channel: FakeChannel
+    ) -> None:
+        """All of it at once, and nobody sees anything of it, also when they speak."""
+        people = [Person(http, url_of(service), channel, f"p{number}") for number in range(12)]
+        for person in people:
+            await person.says("hello")
+        notification = await sender.notifies({"conversations": [person.key for person in people]}, "never mind")
+        for person in people:
+            await waits_in_outbox(sender, person)
+        assert await spared(sender, notification) == 12
+
+        async def all_cancelled() -> bool:
+            return await counts(sender, notification) == {"cancelled": 12}
+
+        await until(all_cancelled)
+        for person in people:
+            await waits_in_outbox(sender, person, 0)
+            assert await person.says("and?") == ["You sent: and?"]
+        assert await counts(sender, notification) == {"cancelled": 12}
+
+
+class TestWhatTheChannelToldToWait:
+    async def test_is_withdrawn_and_the_others_go_on_waiting(self, ann: Person, sender: Sender) -> None:
+        """What the channel said is about the conversation: it is kept, also where what it was said of is gone."""
+        await ann.says("hello")
+        ann.channel.answers(ann.conversation, AN_HOUR)
+        notification = await sender.notifies(ann, "never mind", mode="interject")
+        await was_tried(sender, notification)
+        assert await spared(sender, notification) == 1
+        assert (await sender.becomes(notification, "cancelled"))["mayBeRepeated"] is False
+        await waits_in_outbox(sender, ann, 0)
+        later = await sender.notifies(ann, "later", mode="interject")
+        await waits_in_outbox(sender, ann)
+        assert (await sender.delivery(later))["status"] == "pending"
+        assert ann.news() == []
+
+    async def test_expires_meanwhile(self, ann: Person, sender: Sender) -> None:
+        """Its status says so in time, not after the hour."""
+        await ann.says("hello")
+        ann.channel.answers(ann.conversation, AN_HOUR)
+        soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+        notification = await sender.notifies(ann, "for a moment only", mode="interject", expiresAt=soon)
+        await sender.becomes(notification, "expired")
+        await waits_in_outbox(sender, ann, 0)
+        assert ann.news() == []
+
+    async def test_leaves_a_digest_whose_other_lines_are_said(
+        self, ann: Person, sender: Sender, service: Service
+    ) -> None:
+        await ann.says("report")
+        notifications = [await sender.notifies(ann, f"news {number}") for number in range(4)]
+        for notification in notifications:
+            await sender.becomes(notification, "held")
+        ann.channel.answers(ann.conversation, Mood(), AN_HOUR)
+        await ann.says("cancel")
+        await was_tried(sender, notifications[1])
+        assert await spared(sender, notifications[1]) == 1
+        await sender.becomes(notifications[1], "cancelled")
+        await waits_in_outbox(sender, ann, 3)
+        await service.store.run("HDEL", keys.conversation(ConversationKey(ann.key)), "blocked")
+        await ann.posts(ann.activity(text="and?"))
+        assert ann.news() == ["news 0", "news 2", "news 3", "You sent: and?"]
+        for notification in (notifications[0], notifications[2], notifications[3]):
+            await sender.becomes(notification, "delivered")
+
+
+class TestASendThatHasBegun:
+    async def test_settles_itself(self, ann: Person, sender: Sender) -> None:
+        """The channel takes its time; nobody is spared, and the status is what the channel says in the end."""
+        await ann.says("hello")
+        asked, goes_on = len(ann.channel.requests), asyncio.Event()
+        ann.channel.answers(ann.conversation, Mood(before=goes_on))
+        notification = await sender.notifies(ann, "too late", mode="interject")
+        await until(lambda: len(ann.channel.requests) > asked)
+        assert await spared(sender, notification) == 0
+        goes_on.set()
+        await sender.becomes(notification, "delivered")
+        assert ann.news() == ["too late"]
+        assert await counts(sender, notification) == {"delivered": 1}
+
+    async def test_is_not_repeated(self, ann: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The channel may have taken it: it is not tried again, and nobody knows."""
+        monkeypatch.setattr(domain.sending, "FIRST_PAUSE", 3600.0)
+        await ann.says("hello")
+        ann.channel.answers(ann.conversation, Mood(status=500, accept=True))
+        notification = await sender.notifies(ann, "once", mode="interject")
+        await was_tried(sender, notification)
+        assert await spared(sender, notification) == 0
+        await sender.becomes(notification, "unknown")
+        await waits_in_outbox(sender, ann, 0)
+        assert ann.news() == ["once"]
+
+    async def test_that_the_channel_refuses_for_now_is_spared(self, ann: Person, sender: Sender) -> None:
+        """It was asked when the cancellation came, and said no: it is not asked again."""
+        await ann.says("hello")
+        asked, goes_on = len(ann.channel.requests), asyncio.Event()
+        ann.channel.answers(
+            ann.conversation, Mood(status=429, headers={"Retry-After": "0"}, before=goes_on)
+        )
+        notification = await sender.notifies(ann, "never mind", mode="interject")
+        await until(lambda: len(ann.channel.requests) > asked)
+        assert await spared(sender, notification) == 0
+        goes_on.set()
+        await sender.becomes(notification, "cancelled")
+        assert ann.news() == []
+        assert await spared(sender, notification) == 1
+
+
+async def test_a_cancel_is_counted_once(ann: Person, bob: Person, sender: Sender, service: Service) -> None:
+    """Whoever spread it had entered its recipients, and died before that was noted."""
+    await ann.says("hello")
+    await bob.says("hello")
+    now = service.clock()
+    notification = Notification(
+        id=NotificationId(new_id("ntf")),
+        content=Content(activity={"type": "message", "text": "never mind"}),
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        mode=Mode.INTERJECT,
+    )
+    audience = Listed(conversations=(ConversationKey(ann.key), ConversationKey(bob.key)))
+    await service.notifications.accept_in_hand(notification, audience, 2)
+    await service.notifications.enter(notification.id, 0, audience.conversations, Status.PENDING)
+    assert await spared(sender, notification.id) == 2
+    await sender.becomes(notification.id, "cancelled", 0)
+    await sender.becomes(notification.id, "cancelled", 1)
+    assert await counts(sender, notification.id) == {"cancelled": 2}
+    assert await spared(sender, notification.id) == 2

@@ -29,6 +29,7 @@ from domain.sending import (
     Expired,
     GiveUp,
     NextStep,
+    Outdated,
     TryAgain,
     Unknowable,
     before_send,
@@ -242,12 +243,12 @@ class TestBeforeASend:
     """What is not tried at all."""
 
     def test_what_nobody_needs_any_more_has_expired(self) -> None:
-        """Only if that goes for everything that it shows. What shows nothing (an answer) does not expire."""
+        """What else it shows is said anew, without that. What shows nothing (an answer) does not expire."""
         soon = NOW + timedelta(days=1)
         assert before_send(send(LEAST, LEAST), soon - timedelta(milliseconds=1)) is None
         assert before_send(send(LEAST, LEAST), soon) == Expired()
         late = replace(send(), shows=showing(LEAST) + showing(LEAST, expires=timedelta(days=2)))
-        assert before_send(late, soon) is None
+        assert before_send(late, soon) == Outdated()
         assert before_send(replace(send(), shows=()), soon + timedelta(days=365)) is None
 
     def test_what_may_have_been_shown_and_must_not_be_repeated_stays_unknown(self) -> None:

@@ -19,6 +19,7 @@ from web.problems import answer_problems
 from web.reading import json_answer
 from web.records import ConversationRecords, JobRecords, NotificationRecords
 from web.records_model import (
+    CancelledView,
     ConversationPage,
     ConversationsQuery,
     ConversationView,
@@ -29,7 +30,6 @@ from web.records_model import (
     NotificationDetails,
     NotificationPage,
     NotificationsQuery,
-    NotificationView,
 )
 from web.routes import Answer, Route
 from web.server import leave_room_for_health
@@ -152,9 +152,9 @@ def _notification_routes(services: WebServices) -> list[Route]:
             method="DELETE",
             path="/api/notifications/{id}",
             handler=records.cancel,
-            summary="Cancel what has not been shown",
+            summary="Cancel what no channel has been asked to take",
             scope=Scope.ADMIN,
-            answers={202: Answer(description="The notification, which is being withdrawn.", model=NotificationView)},
+            answers={202: Answer(description="It is being withdrawn, and how many are spared.", model=CancelledView)},
             problems=(404, 422, 503),
         ),
     ]

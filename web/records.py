@@ -23,6 +23,7 @@ from web.access import SENDER
 from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
 from web.records_model import (
+    CancelledView,
     ConversationPage,
     ConversationsQuery,
     ConversationView,
@@ -116,13 +117,13 @@ class NotificationRecords:
         nid = NotificationId(request.match_info["id"])
         if request.query:
             raise invalid_fields([BadField(name, "It is not served.", "parameter") for name in request.query])
-        known = await self._notifications.cancel(nid)
-        record = await self._notifications.get(nid) if known else None
+        spared = await self._notifications.cancel(nid)
+        record = await self._notifications.get(nid) if spared is not None else None
         if record is None:
             raise not_found("No notification has this id, or it is no longer kept.")
-        ids = {"action": "notification_cancelled", "notification": nid, "sender": request[SENDER]}
+        ids = {"action": "notification_cancelled", "notification": nid, "sender": request[SENDER], "spared": spared}
         log.info("a notification is cancelled", extra=ids)
-        return json_answer(NotificationView.of(record, self._clock()), status=202)
+        return json_answer(CancelledView.after(record, self._clock(), spared or 0), status=202)
 
     def _matches(self, record: NotificationRecord, query: NotificationsQuery) -> bool:
         notification = record.notification

@@ -115,6 +115,15 @@ class NotificationView(View):
         return cls(**_fields_of(record, now))
 
 
+class CancelledView(NotificationView):
+    spared: int
+    """Recipients for whom no channel is asked to take it any more, nor was asked before (unless it said no)."""
+
+    @classmethod
+    def after(cls, record: NotificationRecord, now: datetime, spared: int) -> CancelledView:
+        return cls(**_fields_of(record, now), spared=spared)
+
+
 class NotificationDetails(NotificationView):
     title: str | None
     reason: str | None
