@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -32,6 +33,9 @@ log = logging.getLogger("aside.fanout")
 
 FEW = 10
 """Recipients that are served before the sender is answered; more are served afterwards, page by page."""
+INSIST_SECONDS = 4.0
+"""How long an acceptance that the store interrupts is tried again; its sender waits meanwhile."""
+INSIST_PAUSE = 0.1
 SLICE = 100
 """Recipients whose mail is made in one go: nobody else's turn goes on meanwhile."""
 
@@ -60,22 +64,32 @@ class Fanout:
     async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
         """Record a notification, and put it into its recipients' mailboxes if they are few and its time has come.
 
-        The others get theirs from :meth:`go_on`. Raises :class:`StoreUnavailable`, unless it is recorded.
+        The others get theirs from :meth:`go_on`. Raises :class:`StoreUnavailable`: it may be recorded then, and is
+        spread in any case if it is; but what is accepted next might overtake it, so it does not count as accepted
+        until it is accepted again.
         """
+        began = time.monotonic()
         later = notification.send_at is not None and notification.send_at > self._clock()
         if later or not isinstance(audience, Listed) or len(audience.conversations) > min(FEW, PAGE):
             await self._notifications.accept(notification, audience, recipients)
             return
         claim, new = await self._notifications.accept_in_hand(notification, audience, recipients)
-        try:
-            if new:
-                await self._serve(notification, 0, audience.conversations)
-            else:
-                await self.page(notification.id)  # it may have been cancelled meanwhile, or be served
+        while True:
+            try:
+                if new:
+                    await self._serve(notification, 0, audience.conversations)
+                else:
+                    await self.page(notification.id)  # it may have been cancelled meanwhile, or be served
+                break
+            except StoreUnavailable:
+                if time.monotonic() - began > INSIST_SECONDS:
+                    ids = {"action": "work_interrupted", "loop": "accept", "member": notification.id}
+                    log.warning("what was refused is recorded, and spread when the store is back", extra=ids)
+                    raise
+            new = False
+            await asyncio.sleep(INSIST_PAUSE)
+        with suppress(StoreUnavailable):  # who takes the claim over finds nothing left to do
             await self._work.close(claim)
-        except StoreUnavailable:
-            ids = {"action": "work_interrupted", "loop": "accept", "member": notification.id}
-            log.warning("what was accepted will be spread when the store is back", extra=ids)
 
     async def go_on(self, claim: Claim) -> None:
         """Serve the next page of recipients of the notification that was claimed."""

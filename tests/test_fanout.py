@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -92,27 +93,63 @@ async def test_a_page_that_was_interrupted_is_finished(
     assert [person.shows().count("news") for person in crowd] == [1] * len(crowd)
 
 
-async def test_what_is_accepted_for_a_few_is_accepted_although_the_store_goes_away(
+def fails_first(times: int) -> Callable[[], Any]:
+    """A store that goes away the first so many times."""
+    tries: list[int] = []
+
+    async def one() -> None:
+        tries.append(1)
+        if len(tries) <= times:
+            raise StoreUnavailable("away")
+
+    return one
+
+
+async def shows(person: Person, text: str) -> str:
+    """All that somebody's conversation shows, once this is among it; perhaps with others in a digest."""
+    await until(lambda: text in "\n".join(person.shows()), what=f"{person.name} is shown {text!r}")
+    return "\n".join(person.shows())
+
+
+@pytest.mark.parametrize("lease", [3600.0])
+async def test_what_is_accepted_while_the_store_goes_away_is_not_overtaken(
+    service: Service, crowd: list[Person], sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender is answered when it lies in every mailbox, and so before what is posted next does."""
+    before_mail(service, monkeypatch, fails_first(SLICES + 1))
+    audience = {"conversations": [person.key for person in crowd]}
+    for text in ("first", "second"):
+        await sender.notifies(audience, text, mode="interject")
+    for person in crowd:
+        shown = await shows(person, "second")
+        assert shown.index("first") < shown.index("second")
+
+
+@pytest.mark.parametrize("lease", [3600.0])
+async def test_what_the_store_stays_away_for_is_refused_and_counts_once_when_it_is_posted_again(
     service: Service,
     crowd: list[Person],
     sender: Sender,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is recorded by then, so that its sender need not send it again; it is put into their mailboxes later."""
-    tries: list[int] = []
-
-    async def first_fail() -> None:
-        tries.append(1)
-        if len(tries) <= SLICES:
-            raise StoreUnavailable("away")
-
-    before_mail(service, monkeypatch, first_fail)
-    await sender.notifies({"conversations": [person.key for person in crowd]}, "news")
+    """Nothing was promised for it; what was accepted meanwhile comes first."""
+    monkeypatch.setattr(fanout, "INSIST_SECONDS", 0.0)
+    monkeypatch.setattr("state.notifications.IN_PROGRESS", timedelta(0))
+    before_mail(service, monkeypatch, fails_first(1))
+    ann = crowd[0]
+    first = {"to": {"conversation": ann.key}, "text": "first", "mode": "interject", "id": "key"}
+    status, _ = await sender.posts(first)
+    assert status == 503
     interrupted = [vars(record) for record in caplog.records if getattr(record, "action", "") == "work_interrupted"]
     assert [record["loop"] for record in interrupted] == ["accept"]
-    for person in crowd:
-        await person.hears("news")
+    await sender.notifies(ann, "second", mode="interject")
+    await shows(ann, "second")
+    status, _ = await sender.posts(first)
+    assert status == 202
+    shown = await shows(ann, "first")
+    assert (shown.count("first"), shown.count("second")) == (1, 1)
+    assert shown.index("second") < shown.index("first")
 
 
 async def test_a_broadcast_is_finished_although_its_audience_shrank(
