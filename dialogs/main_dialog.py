@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import orjson
 from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
@@ -15,7 +16,7 @@ from dialogs.presentation import LINES, numbered_lines, with_buttons
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from dialogs.services import Services
-from dialogs.texts import say, span
+from dialogs.texts import cut, say, span
 from dialogs.welcoming import in_group, who_added
 from domain.job import Job, JobStatus
 
@@ -25,6 +26,8 @@ _COMPUTE = {
     "primes": ("primes", re.compile(r"\d+")),
 }
 _LONGEST_REMINDER = timedelta(days=30)
+_LONGEST_TEXT = 1000
+"""Characters of what is kept for the user, or quoted: a channel takes messages of so many kilobytes only."""
 
 _NOTHING = re.compile("")
 _EXACTLY = {
@@ -97,8 +100,9 @@ class MainDialog(ComponentDialog):
 
     def _command(self, text: str, exactly: bool = False) -> tuple[str, Command, str] | None:
         """The command that a text begins with, and what follows it. ``exactly``: only if it can be nothing else."""
+        head = text[:32].lower()
         for name, command in self._commands:
-            if text.lower() == name or text.lower().startswith(name + " "):
+            if head == name or head.startswith(name + " "):
                 rest = text[len(name) :].strip()
                 exact = _EXACTLY.get(name, _NOTHING).fullmatch(rest)
                 return (name, command, rest) if exact or not (exactly or name == "open") else None
@@ -111,7 +115,7 @@ class MainDialog(ComponentDialog):
 
     async def _echo(self, context: TurnContext, text: str) -> None:
         hint = CardAction(type=ActionTypes.im_back, title="help", value="help")
-        reply = Activity(type=ActivityTypes.message, text=say("echo", context.activity.locale, text=text))
+        reply = Activity(type=ActivityTypes.message, text=_echoed(context.activity, text))
         reply.suggested_actions = SuggestedActions(actions=[hint])
         await context.send_activity(reply)
 
@@ -122,10 +126,13 @@ class MainDialog(ComponentDialog):
         if known is None or not known[1].fullmatch(argument.strip()):
             await context.send_activity(say("job_unknown_kind", locale))
             return
+        if len(argument) > _LONGEST_TEXT:
+            await context.send_activity(say("too_long", locale, limit=_LONGEST_TEXT))
+            return
         if not await self._services.jobs.room(context):
             await context.send_activity(say("jobs_too_many", locale, count=self._services.jobs.per_user))
             return
-        asked = f"compute {kind.lower()} {argument.strip()}"
+        asked = cut(f"compute {kind.lower()} {argument.strip()}")
         job = self._services.jobs.start(context, known[0], {"text": argument.strip()}, asked=asked)
         await context.send_activity(say("job_started", locale, number=job.number, asked=asked))
 
@@ -143,7 +150,7 @@ class MainDialog(ComponentDialog):
         number = _number(which)
         before = await self._services.jobs.find(context, number) if number is not None else None
         if before is None:
-            await context.send_activity(say("job_not_found", locale, number=which or "?"))
+            await context.send_activity(say("job_not_found", locale, number=cut(which, 20) or "?"))
             return
         job = await self._services.jobs.cancel(context, before.number)
         if before.status.final or job is None:
@@ -163,9 +170,12 @@ class MainDialog(ComponentDialog):
         if not 1 <= reminder.seconds <= _LONGEST_REMINDER.total_seconds():
             await context.send_activity(say("reminder_range", locale))
             return
+        if len(reminder.what) > _LONGEST_TEXT:
+            await context.send_activity(say("too_long", locale, limit=_LONGEST_TEXT))
+            return
         self._services.remind(context, say("reminder", locale, text=reminder.what), reminder.wait)
         wait = span(reminder.parts, locale)
-        await context.send_activity(say("reminder_set", locale, wait=wait, text=reminder.what))
+        await context.send_activity(say("reminder_set", locale, wait=wait, text=cut(reminder.what)))
 
     async def _inbox(self, context: TurnContext, which: str) -> None:
         """A page of it, the first without a number."""
@@ -193,6 +203,20 @@ class MainDialog(ComponentDialog):
 
     async def _nothing_to_cancel(self, context: TurnContext, _: str) -> None:
         await context.send_activity(say("nothing_to_cancel", context.activity.locale))
+
+
+def _echoed(activity: Activity, text: str) -> str:
+    """What is said to something that is no command: a text, files, what a card or a button has sent, or nothing."""
+    locale = activity.locale
+    if text:
+        return say("echo", locale, text=cut(text, _LONGEST_TEXT))
+    files = [file.name or file.content_type or "?" for file in activity.attachments or () if file]
+    if files:
+        return say("echo_files", locale, names=cut(", ".join(files)))
+    if activity.value is not None:
+        value = activity.value if isinstance(activity.value, str) else orjson.dumps(activity.value).decode()
+        return say("echo_value", locale, value=cut(value))
+    return say("echo_nothing", locale)
 
 
 def _number(said: str) -> int | None:

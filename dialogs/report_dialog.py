@@ -21,6 +21,7 @@ from dialogs.texts import say
 
 SEVERITIES = ("low", "medium", "high")
 MOST_AFFECTED = 100_000
+LONGEST_TEXT = 1000
 
 
 @dataclass
@@ -43,7 +44,7 @@ class ReportDialog(ComponentDialog):
         )
         self.add_dialog(ChoicePrompt("severity"))
         self.add_dialog(NumberPrompt("count", _in_range))
-        self.add_dialog(TextPrompt("what"))
+        self.add_dialog(TextPrompt("what", _not_too_long))
         self.add_dialog(ConfirmPrompt("confirm"))
         self.initial_dialog_id = "questions"
 
@@ -59,7 +60,7 @@ class ReportDialog(ComponentDialog):
 
     async def ask_what(self, step: WaterfallStepContext) -> DialogTurnResult:
         _report(step).count = int(step.result)
-        return await step.prompt("what", _options("report_what", step))
+        return await step.prompt("what", _options("report_what", step, retry="report_what_again", limit=LONGEST_TEXT))
 
     async def ask_confirmation(self, step: WaterfallStepContext) -> DialogTurnResult:
         report = _report(step)
@@ -81,8 +82,13 @@ def _options(text: str, step: WaterfallStepContext, retry: str | None = None, **
     locale = step.context.activity.locale
     options = PromptOptions(prompt=Activity(type=ActivityTypes.message, text=say(text, locale, **values)))
     if retry:
-        options.retry_prompt = Activity(type=ActivityTypes.message, text=say(retry, locale))
+        options.retry_prompt = Activity(type=ActivityTypes.message, text=say(retry, locale, **values))
     return options
+
+
+async def _not_too_long(prompt: PromptValidatorContext) -> bool:
+    recognized = prompt.recognized
+    return bool(recognized.succeeded) and 1 <= len(recognized.value.strip()) <= LONGEST_TEXT
 
 
 async def _in_range(prompt: PromptValidatorContext) -> bool:

@@ -19,6 +19,10 @@ ENGLISH: Mapping[str, str] = {
     "welcome_added_by": "{who} added me to this conversation.",
     "welcome_added": "I was added to this conversation.",
     "echo": "You sent: {text}",
+    "echo_files": "You sent a file: {names}. I cannot read files, only what you write.",
+    "echo_value": "You sent, with a card or a button: `{value}`",
+    "echo_nothing": "You sent a message without a text, and I can only read what you write.",
+    "too_long": "That is too long for me. Please say it in up to {limit} characters.",
     "help": (
         "Here is what I can do:\n"
         "- `compute factor 600851475143`, `compute pi 10000`, `compute primes 5000000`: I work on it and tell you\n"
@@ -73,6 +77,7 @@ ENGLISH: Mapping[str, str] = {
     "report_count": "How many people are affected?",
     "report_count_again": "Please give a whole number from 1 to 100000. How many people are affected?",
     "report_what": "What happened?",
+    "report_what_again": "Please tell it in 1 to {limit} characters. What happened?",
     "report_confirm": "File this report: {severity}, {count} affected, “{what}”?",
     "report_done": "Thank you, the report is filed: {severity}, {count} affected, “{what}”.",
     "report_dropped": "All right, I did not file it.",
@@ -115,6 +120,11 @@ def say(key: str, locale: str | None = None, **values: object) -> str:
     language = (locale or "en").split("-")[0].lower()
     text = CATALOGUE.get(language, ENGLISH).get(key) or ENGLISH[key]
     return text.format(**values) if values else text
+
+
+def cut(text: str, limit: int = 200) -> str:
+    """A quotation of at most so many characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def span(parts: Sequence[tuple[int, str]], locale: str | None = None) -> str:

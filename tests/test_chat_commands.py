@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -52,8 +53,63 @@ class TestAnythingElse:
         picture = {"contentType": "image/png", "contentUrl": "https://example.com/me.png"}
         status, _ = await ann.posts(ann.activity(attachments=[picture]))
         assert status == 200
-        assert len(ann.shows()) == 1
-        assert "sorry" not in ann.shows()[0]
+        assert ann.news() == ["You sent a file: image/png. I cannot read files, only what you write."]
+
+    @pytest.mark.parametrize(
+        ("fields", "answer"),
+        [
+            (
+                {"attachments": [{"contentType": "image/png", "name": "me.png"}, {"contentType": "text/csv"}]},
+                "You sent a file: me.png, text/csv. I cannot read files, only what you write.",
+            ),
+            ({"value": {"size": "L"}}, 'You sent, with a card or a button: `{"size":"L"}`'),
+            ({"value": "large", "channelData": {"postBack": True}}, "You sent, with a card or a button: `large`"),
+            ({"text": "  "}, "You sent a message without a text, and I can only read what you write."),
+            ({}, "You sent a message without a text, and I can only read what you write."),
+        ],
+    )
+    async def test_is_told_for_what_it_is(self, ann: Person, fields: dict[str, Any], answer: str) -> None:
+        """A file, a card's submit or a button's value without a word."""
+        await ann.posts(ann.activity(**fields))
+        assert ann.news() == [answer]
+
+
+class TestWhatIsTooLong:
+    """Nobody is sent back the 900 KB that they have sent."""
+
+    LONG = "9" * 900_000
+
+    @pytest.mark.parametrize(
+        ("said", "answer"),
+        [
+            (LONG, "You sent: 999"),
+            (f"compute {LONG}", "I can compute"),
+            (f"compute factor {LONG}", "That is too long for me."),
+            (f"cancel job {LONG}", "You have no job 9999999999999999999…."),
+            (f"open {LONG}", "You sent: open 999"),
+            (f"inbox {LONG}", "Nothing is waiting"),
+            (f"remind me in 2 hours to {LONG}", "That is too long for me."),
+            (f"remind me in {LONG} hours to stretch", "I can remind you between"),
+            (f"remind me in {LONG}", "Tell me when and what"),
+        ],
+        ids=["words", "compute", "argument", "job", "open", "inbox", "reminder", "time", "no time"],
+    )
+    async def test_is_not_quoted(self, ann: Person, said: str, answer: str) -> None:
+        (answered,) = await ann.says(said)
+        assert answered.startswith(answer)
+        assert len(answered) < 1200
+
+    async def test_is_no_answer_to_the_form(self, ann: Person) -> None:
+        for said in ("report", "low", "1"):
+            await ann.says(said)
+        assert await ann.says(self.LONG) == ["Please tell it in 1 to 1000 characters. What happened?"]
+        assert (await ann.says("smoke"))[0].startswith("File this report")
+
+    async def test_is_cut_where_a_job_quotes_it(self, ann: Person) -> None:
+        (started,) = await ann.says(f"compute factor {'0' * 500}91")
+        assert len(started) < 400
+        await ann.sees(lambda texts: texts[-1].startswith("You asked: compute factor 000"))
+        assert len(ann.shows()[-1]) < 400
 
 
 class TestCompute:
