@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +53,13 @@ EMPTY = Stack(dialogs=(), waiting=False)
 
 
 class DialogHost:
-    """Runs ``root`` on every turn of the user's. ``idle``: ids of dialogs that may be spoken into while they wait;
-    a dialog may also say so itself with an attribute ``idle = True``."""
+    """Runs ``root`` on every turn of the user's. ``idle``: ids or paths (``root/menu``) of dialogs that may be spoken
+    into while they wait; a dialog may also say so itself with an attribute ``idle = True``."""
 
     def __init__(self, root: Dialog, accessor: StatePropertyAccessor, idle: Iterable[str] = ()) -> None:
         self.root = root
         self._accessor = accessor
-        self._idle = frozenset(idle)
+        self._idle = tuple(idle)
         self._dialogs = DialogSet(accessor)
         self._dialogs.add(root)
         self._memory: DialogStateManagerConfiguration | None = None
@@ -125,9 +125,7 @@ class DialogHost:
         state = await self._state(context)
         if not state.dialog_stack:
             return EMPTY
-        path: list[str] = []
-        waiting = self._waits(state, self._dialogs, path)
-        return Stack(dialogs=tuple(path), waiting=waiting)
+        return Stack(dialogs=tuple(_ids(state)), waiting=not self._idles(state))
 
     async def _state(self, context: TurnContext) -> DialogState:
         return await self._accessor.get(context, DialogState)
@@ -171,19 +169,26 @@ class DialogHost:
         """Whether a dialog on the stack took care of an error (the SDK's ``DialogEvents.error``)."""
         return bool(await _innermost(dialogs).emit_event(DialogEvents.error, error))
 
-    def _waits(self, state: DialogState, dialogs: Any, path: list[str]) -> bool:
-        """Whether something on this stack waits for the user and is not idle; collects the dialogs on the way."""
-        waiting = False
-        for instance in reversed(state.dialog_stack):
-            dialog = dialogs.find_dialog(instance.id) if dialogs is not None else None
-            path.append(instance.id)
-            inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
-            nested = isinstance(inner, DialogState) and bool(inner.dialog_stack)
-            inside = nested and self._waits(inner, getattr(dialog, "_dialogs", None), path)
-            idle = instance.id in self._idle or getattr(dialog, "idle", False) is True
-            if not idle and (inside or not nested):
-                waiting = True
-        return waiting
+    def _idles(self, state: DialogState) -> bool:
+        """Whether what waits for the user may be spoken into. Only the innermost decides: the active dialog, the one
+        that a prompt was begun by, and the component whose stack that is the bottom of."""
+        stack, sets, path = state.dialog_stack, [self._dialogs], []
+        while (inner := _stack_in(stack[0])) is not None:
+            component = _held(sets, stack[0].id)
+            path.append((stack[0].id, component))
+            sets.append(component._dialogs if isinstance(component, ComponentDialog) else DialogSet())
+            stack = inner.dialog_stack
+        around = "/".join(outer for outer, _ in path)
+        deepest = 1 if _options_of(stack[0]) is not None and len(stack) > 1 else 0
+        inside = any(
+            self._is_idle(f"{around}/{instance.id}", _held(sets, instance.id)) for instance in stack[: deepest + 1]
+        )
+        bottom = bool(path) and deepest == len(stack) - 1
+        return inside or (bottom and self._is_idle(around, path[-1][1]))
+
+    def _is_idle(self, path: str, dialog: Dialog | None) -> bool:
+        named = any(f"/{path}".endswith(f"/{name}") for name in self._idle)
+        return named or getattr(dialog, "idle", False) is True
 
 
 def _known_to_be_idle(context: TurnContext) -> bool:
@@ -219,6 +224,20 @@ def _stack_in(instance: DialogInstance) -> DialogState | None:
     """The stack of dialogs that a component has begun."""
     inner = instance.state.get(_COMPONENT_STATE) if isinstance(instance.state, dict) else None
     return inner if isinstance(inner, DialogState) and inner.dialog_stack else None
+
+
+def _ids(state: DialogState) -> Iterator[str]:
+    """Of all dialogs on a stack, from the bottom to the active one, each followed by what it has begun itself."""
+    for instance in reversed(state.dialog_stack):
+        yield instance.id
+        inner = _stack_in(instance)
+        if inner is not None:
+            yield from _ids(inner)
+
+
+def _held(sets: Sequence[DialogSet], name: str) -> Dialog | None:
+    """The dialog of this id, in the innermost of the sets that has it."""
+    return next((dialog for held in reversed(sets) if (dialog := held.find_dialog(name)) is not None), None)
 
 
 def _leaf(state: DialogState) -> DialogInstance | None:

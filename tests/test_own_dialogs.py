@@ -199,6 +199,50 @@ class TestDialogsThatAreIdle:
             assert await ann.says("go on") == ["so: go on", "What next?"]
 
 
+class TestAMenuThatIsIdle:
+    """It may be spoken into; the form that it opens may not."""
+
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory, variables: dict[str, str]) -> Service:
+        root = f"tests.own_dialogs.various:{variables['ROOT_DIALOG']}"
+        return await start_service(**{**variables, "ROOT_DIALOG": root})
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"ROOT_DIALOG": "IdleLobby"},
+            {"ROOT_DIALOG": "Lobby", "IDLE_DIALOGS": "lobby"},
+            {"ROOT_DIALOG": "Lobby", "IDLE_DIALOGS": "menu"},
+            {"ROOT_DIALOG": "Reception", "IDLE_DIALOGS": "reception/lobby/menu"},
+            {"ROOT_DIALOG": "Reception", "IDLE_DIALOGS": "lobby/text"},
+        ],
+        ids=["by attribute", "by the component's id", "by id", "by path", "by a part of the path"],
+    )
+    @pytest.mark.parametrize(("form", "question"), [("bell", "Whom shall I call?"), ("in_passing", "Your name?")])
+    async def test_makes_no_form_idle_that_it_opens(
+        self, ann: Person, sender: Sender, form: str, question: str
+    ) -> None:
+        assert await ann.says("hi") == ["What next?"]
+        assert (await sender.conversation(ann))["phase"] == "free"
+        assert await ann.says(form) == [question]
+        assert (await sender.conversation(ann))["phase"] == "busy"
+        assert await ann.says("Bob") == ["What next?"]
+        assert (await sender.conversation(ann))["phase"] == "free"
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"ROOT_DIALOG": "Reception", "IDLE_DIALOGS": "reception"},
+            {"ROOT_DIALOG": "Reception", "IDLE_DIALOGS": "reception/menu"},
+            {"ROOT_DIALOG": "Lobby", "IDLE_DIALOGS": "bell/text"},
+        ],
+        ids=["a component further out", "another path", "the prompt of another"],
+    )
+    async def test_is_not_idle_by_the_name_of_another(self, ann: Person, sender: Sender) -> None:
+        assert await ann.says("hi") == ["What next?"]
+        assert (await sender.conversation(ann))["phase"] == "busy"
+
+
 class TestDialogsThatListen:
     """A dialog may take care of a notification itself: the dialog event ``aside.notification``."""
 

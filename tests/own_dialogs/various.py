@@ -73,6 +73,62 @@ class Lounge(Waiting):
     idle = True
 
 
+class Bell(ComponentDialog):
+    """A form."""
+
+    def __init__(self):
+        super().__init__("bell")
+        self.add_dialog(TextPrompt("text"))
+        self.add_dialog(WaterfallDialog("form", [self.ask, self.finish]))
+        self.initial_dialog_id = "form"
+
+    async def ask(self, step):
+        return await step.prompt("text", PromptOptions(prompt=MessageFactory.text("Whom shall I call?")))
+
+    async def finish(self, step):
+        return await step.end_dialog(step.result)
+
+
+class Lobby(ComponentDialog):
+    """A menu from which a form is begun: a component, a waterfall without prompts, or nothing but a prompt."""
+
+    def __init__(self):
+        super().__init__("lobby")
+        self.add_dialog(TextPrompt("text"))
+        self.add_dialog(Bell())
+        self.add_dialog(WaterfallDialog("in_passing", [self.ask_in_passing, self.end]))
+        self.add_dialog(WaterfallDialog("menu", [self.ask, self.begin, self.again]))
+        self.initial_dialog_id = "menu"
+
+    async def ask(self, step):
+        return await step.prompt("text", PromptOptions(prompt=MessageFactory.text("What next?")))
+
+    async def begin(self, step):
+        return await step.begin_dialog(step.result)
+
+    async def again(self, step):
+        return await step.replace_dialog("menu")
+
+    async def ask_in_passing(self, step):
+        await step.context.send_activity("Your name?")
+        return Dialog.end_of_turn
+
+    async def end(self, step):
+        return await step.end_dialog()
+
+
+class Reception(ComponentDialog):
+    """The root, with the menu in it."""
+
+    def __init__(self):
+        super().__init__("reception")
+        self.add_dialog(Lobby())
+
+
+class IdleLobby(Lobby):
+    idle = True
+
+
 class Invoked(ComponentDialog):
     """Answers invoke activities while it waits."""
 
