@@ -10,7 +10,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from benchmarks import broadcast, credentials, crowd, other_tools, profile, resting, scaling, trials, trips, turns
+from benchmarks import (
+    broadcast,
+    credentials,
+    crowd,
+    hostile,
+    other_tools,
+    profile,
+    resting,
+    scaling,
+    trials,
+    trips,
+    turns,
+)
 from benchmarks.machine import all_cores, allow_open_files, cores, described, fast_loop, hold_to
 from benchmarks.page import NoPlace, Place
 from benchmarks.processes import DidNotStart
@@ -41,6 +53,9 @@ def _parts(people: int, rounds: int) -> dict[str, Part]:
     async def tokens() -> Sequence[Table]:
         return await credentials.measure(people * 3 // 5)
 
+    async def strangers() -> Sequence[Table]:
+        return [await hostile.measure()]
+
     async def at_rest() -> Sequence[Table]:
         return [await resting.starting(rounds), await resting.idle(people // 5, 5.0)]
 
@@ -63,6 +78,7 @@ def _parts(people: int, rounds: int) -> dict[str, Part]:
         "crowd": crowds,
         "processes": processes,
         "credentials": tokens,
+        "hostile": strangers,
         "rest": at_rest,
         "tools": control,
         "million": million,

@@ -31,11 +31,11 @@ async def measure(people: int) -> tuple[Table, Table]:
         identity = await stack.enter_async_context(started(("-m", "benchmarks.identity"), place=Place.AROUND))
         store = await stack.enter_async_context(store_server())
         channel = await stack.enter_async_context(channel_process())
-        service = await stack.enter_async_context(serving(store, env=_settings(identity)))
+        service = await stack.enter_async_context(serving(store, env=settings(identity)))
         return await _measured(identity, Stage(service=service, channel=channel, store=store), people)
 
 
-def _settings(identity: Process) -> dict[str, str]:
+def settings(identity: Process) -> dict[str, str]:
     return {
         "MicrosoftAppId": APP_ID,
         "MicrosoftAppPassword": PASSWORD,
@@ -62,7 +62,7 @@ async def _measured(identity: Process, stage: Stage, people: int) -> tuple[Table
         await population.grow(people - 1)
         await population.check()
         for latency in LATENCIES:
-            async with _beating(stage.service) as service, _beating(stage.channel, "/bench/alive") as other:
+            async with beating(stage.service) as service, beating(stage.channel, "/bench/alive") as other:
                 await run(stage.store, (stage.service,), bot, channel, latency, people)
             waits[latency] = (service, other)
         _, turns = await speak(stage.service.url, stage.channel.url, TURNS, token=token)
@@ -75,7 +75,7 @@ async def _measured(identity: Process, stage: Stage, people: int) -> tuple[Table
 
 
 @asynccontextmanager
-async def _beating(process: Process, path: str = "/health/live") -> AsyncIterator[list[float]]:
+async def beating(process: Process, path: str = "/health/live") -> AsyncIterator[list[float]]:
     """Light requests one after the other until the block ends; the seconds until each was answered."""
     waits: list[float] = []
 
