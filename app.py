@@ -315,6 +315,7 @@ class Service:
         self.codec.allow(packages_beside(settings.root_dialog.partition(":")[0]))
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
         delivering = Delivering(host, self.notifications.content, self.notifications.delivery, settings.away_after)
+        bot = AsideBot(host, delivering, conversation_state, user_state)
         self.pipeline = Pipeline(
             turns=self.turns,
             outbox=outbox,
@@ -322,7 +323,8 @@ class Service:
             mail=self.mail,
             adapter=adapter,
             clients=clients,
-            handler=AsideBot(host, delivering, conversation_state, user_state).on_turn,
+            handler=bot.on_turn,
+            continued=bot.on_continued,
             apologize=apology,
             app_id=settings.microsoft_app_id,
             vouching=frozenset(settings.aad_channels),

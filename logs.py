@@ -72,6 +72,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             body["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            body["stack"] = record.stack_info
         return json.dumps(body, default=str)  # of the standard library: it takes half characters and long numbers
 
 

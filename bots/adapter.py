@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
@@ -19,10 +20,12 @@ from domain.effect import Operation, Send
 from domain.errors import NotAddressed
 from domain.notification import Json
 from state.activities import json_of, model_of, to_json
-from state.turn import TURN_KEY, Turn, turn_of
+from state.turn import OVER_KEY, TURN_KEY, Turn, turn_of, turn_over
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
 """The turn that the adapter's next turn context belongs to; set by the pipeline around the adapter's call."""
+
+Logic = Callable[[TurnContext], Awaitable[None]]
 
 LONGEST_DELAY = 5.0
 """Seconds that a ``delay`` activity holds up a turn at most."""
@@ -42,6 +45,23 @@ class AsideAdapter(CloudAdapter):
     def __init__(self, clients: SdkClients, channel: Channel) -> None:
         super().__init__(clients)
         self._channel = channel
+        self.turn_of_its_own: Callable[[Activity, Logic], Awaitable[None]] = _no_turns
+        """Runs a turn that the bot's own code begins; the pipeline's."""
+
+    async def process_proactive(
+        self, claims_identity: ClaimsIdentity, continuation_activity: Activity, audience: str | None, logic: Logic
+    ) -> None:
+        """Part of the turn that runs, and outside of one a turn of its own. ``continue_conversation`` ends here."""
+        if _running() is None:
+            await self.turn_of_its_own(continuation_activity, logic)
+        else:
+            await super().process_proactive(claims_identity, continuation_activity, audience, logic)
+
+    async def create_conversation(self, *args: Any, **kwargs: Any) -> None:
+        """Raises :class:`TurnOver` outside of a turn."""
+        if _running() is None:
+            raise turn_over(None)
+        await super().create_conversation(*args, **kwargs)
 
     def _create_turn_context(
         self,
@@ -54,8 +74,10 @@ class AsideAdapter(CloudAdapter):
         connector_factory: Any,
     ) -> TurnContext:
         context = LightTurnContext(self, activity)
-        turn = CURRENT_TURN.get()
-        turn.over = context.turn_state.clear  # the SDK's dialogs keep the context in cycles: let it hold nothing more
+        turn = _running()
+        if turn is None:
+            raise turn_over(None)
+        turn.over = partial(_let_go, context, turn.conversation, turn.over)
         context.turn_state.update(
             {
                 TURN_KEY: turn,
@@ -120,6 +142,23 @@ class AsideAdapter(CloudAdapter):
         turn, activity_id = turn_of(context), _named("delete_activity", getattr(reference, "activity_id", None))
         body = _addressed({"conversation": json_of(reference.conversation)}, reference.service_url)
         turn.change(Operation.DELETE, activity_id, body, reference.service_url)
+
+
+def _running() -> Turn | None:
+    """The turn that the code which is running now is part of."""
+    turn = CURRENT_TURN.get(None)
+    return None if turn is None or turn.ended else turn
+
+
+def _let_go(context: TurnContext, conversation: str, others: Callable[[], None]) -> None:
+    """The SDK's dialogs keep the context in cycles: let it hold nothing more than that its turn is over."""
+    context.turn_state.clear()
+    context.turn_state[OVER_KEY] = conversation
+    others()
+
+
+async def _no_turns(activity: Activity, logic: Logic) -> None:
+    raise turn_over(None)
 
 
 def _named(asked: str, activity_id: Any) -> str:

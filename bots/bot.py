@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from botbuilder.core import ActivityHandler, BotState, TurnContext
@@ -10,6 +11,7 @@ from botbuilder.schema import ActivityEventNames, ActivityTypes, ChannelAccount
 from dialogs import welcoming
 from dialogs.delivering import Delivering
 from dialogs.host import DialogHost
+from state.turn import turn_of
 
 
 class AsideBot(ActivityHandler):
@@ -27,10 +29,26 @@ class AsideBot(ActivityHandler):
         self._user_state = user_state
 
     async def on_turn(self, turn_context: TurnContext) -> None:
-        # Dialogs find these under their class names (the SDK's memory scopes look there).
+        self._give_states(turn_context)
+        await super().on_turn(turn_context)
+        await self._end(turn_context)
+
+    async def on_continued(self, logic: Callable[[TurnContext], Awaitable[None]], turn_context: TurnContext) -> None:
+        """A turn that the bot's own code began: its callback takes the place of dialogs and notifications. What it
+        says is no question of the dialog that waits."""
+        self._give_states(turn_context)
+        before = await self._host.stack(turn_context)
+        await logic(turn_context)
+        if await self._host.stack(turn_context) == before:
+            turn_of(turn_context).said.clear()
+        await self._end(turn_context)
+
+    def _give_states(self, turn_context: TurnContext) -> None:
+        """Dialogs find these under their class names (the SDK's memory scopes look there)."""
         turn_context.turn_state["ConversationState"] = self._conversation_state
         turn_context.turn_state["UserState"] = self._user_state
-        await super().on_turn(turn_context)
+
+    async def _end(self, turn_context: TurnContext) -> None:
         await self._delivering.conclude(turn_context)
         await self._conversation_state.save_changes(turn_context)
         await self._user_state.save_changes(turn_context)

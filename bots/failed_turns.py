@@ -49,6 +49,15 @@ def set_aside_what_failed(turn: Turn, *, user: bool) -> None:
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE if user or clean else 0)
 
 
+def leave_mail(turn: Turn) -> None:
+    """Of a turn that is not for it: mail stays where it is, and is looked at by the next turn, with the inbox."""
+    set_aside_what_failed(turn, user=True)
+    if turn.mail or turn.withdrawn:
+        turn.mail_wake_at = turn.at
+    turn.mail_ids = []
+    look_at_inbox(turn, 0)
+
+
 def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
     """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
     meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""

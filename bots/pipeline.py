@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from bots.failed_turns import (
     blame,
     blame_inbox,
     failure_answer,
+    leave_mail,
     look_at_inbox,
     set_aside_what_failed,
 )
@@ -64,6 +65,9 @@ RUNS = 3
 """Runs of what a user said that may end with their process, before it is given up."""
 BACK_OFF = (0.005, 0.25)
 """First and longest pause, in seconds, of a user's turn while another process has the conversation."""
+OWN_PATIENCE = 120.0
+"""Seconds that a turn which the bot's own code begins waits for others of its conversation: should one of these wait
+for just that code, both go on."""
 OUTBOX = 500
 """Effects that wait in an outbox; with so many, its conversation gets no turn until the channel accepts some."""
 _OF_A_MESSAGE = (ActivityTypes.message_update, ActivityTypes.message_delete, ActivityTypes.message_reaction)
@@ -94,7 +98,8 @@ class _Held:
 class Pipeline:
     """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
     whether what the bot knew of the conversation is lost. ``vouching`` are the channels that answer for what they say
-    of people. ``ended`` is told each turn's kind and outcome."""
+    of people. ``ended`` is told each turn's kind and outcome. ``continued`` is the handler of turns that code of the
+    bot's own begins: of its callback and the context."""
 
     def __init__(
         self,
@@ -106,6 +111,7 @@ class Pipeline:
         adapter: AsideAdapter,
         clients: SdkClients,
         handler: Handler,
+        continued: Callable[[Handler, TurnContext], Awaitable[None]],
         apologize: Callable[[str, str | None, bool], str],
         app_id: str,
         vouching: Collection[str],
@@ -122,6 +128,8 @@ class Pipeline:
         self._adapter = adapter
         self._clients = clients
         self._handler = handler
+        self._continued = continued
+        adapter.turn_of_its_own = self.turn_of_its_own
         self._apologize = apologize
         self._app_id = app_id
         self._vouching = vouching
@@ -219,6 +227,45 @@ class Pipeline:
 
             await self._transaction(held, begun, begin, run, None)
 
+    async def turn_of_its_own(self, activity: Activity, logic: Handler) -> None:
+        """Run a turn that the bot's own code begins: ``logic`` in place of the dialogs, once the conversation is free.
+        Mail is left to the turn that follows. Raises what ``logic`` does, and then nothing of the turn stays; also
+        :class:`StoreUnavailable` and :class:`ConversationFull`."""
+        key = conversation_key(activity.channel_id, activity.conversation.id)
+        try:
+            async with AsyncExitStack() as stack:
+                async with asyncio.timeout(OWN_PATIENCE):
+                    await stack.enter_async_context(self._lines.turn(key))
+                HURRIED.set(False)
+                await self._of_its_own(key, activity, logic)
+        except (StoreUnavailable, ConversationFull, LeaseLost, TimeoutError) as error:
+            ids = {"action": "continuation_refused", "conversation": key}
+            log.error("a turn that the bot began was not run: %s", str(error) or "no end of waiting", extra=ids)
+            raise
+
+    async def _of_its_own(self, key: ConversationKey, activity: Activity, logic: Handler) -> None:
+        while True:
+            token = random_id("trn")
+
+            async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
+                return await self._turns.begin(key, token, work=work)
+
+            await self._give_way(key)
+            begun: Begun = await self._wait_for(partial(begin, work=self._work))
+            held = _Held.of(begun)
+            if not begun.turn.inputs:
+                break
+            await self._said_before(held, begun, begun.turn.inputs[0])
+        identity = self._adapter.create_claims_identity(self._app_id)
+        callback = partial(self._continued, logic)
+
+        async def run(turn: Turn) -> None:
+            leave_mail(turn)
+            turn.user = _speaker(activity) or spoken_to(turn)
+            await self._in_turn(turn, self._adapter.process_proactive(identity, activity, None, callback))
+
+        await self._transaction(held, begun, begin, run, None, own=True)
+
     async def _said(
         self,
         held: _Held,
@@ -295,6 +342,8 @@ class Pipeline:
         begin: Begin,
         run: Callable[[Turn], Awaitable[InvokeResponse | None]],
         activity: Activity | None,
+        *,
+        own: bool = False,
     ) -> InvokeResponse | None:
         keeper = Later(LEASE.total_seconds() / 4, partial(self._keep, held), f"lease {held.key}")
         try:
@@ -321,7 +370,7 @@ class Pipeline:
                 except (LeaseLost, StoreUnavailable):
                     raise
                 except Exception as error:
-                    return await self._failed(held, begin, early, activity, error, blocked_for)
+                    return await self._failed(held, begin, early, activity, error, blocked_for, own=own)
                 if not isinstance(committed, UserStateChanged):
                     reached("committed")
                     self._ended("proactive" if activity is None else "user", "committed")
@@ -333,7 +382,7 @@ class Pipeline:
                     await self._go_first(turn)
                 begun = await self._again(begin)
             overtaken = RuntimeError("the user's state was changed by other conversations meanwhile")
-            return await self._failed(held, begin, early, activity, overtaken, blocked_for)
+            return await self._failed(held, begin, early, activity, overtaken, blocked_for, own=own)
         finally:
             keeper.call_off()
             self._turns.forget(held.token)
@@ -393,7 +442,7 @@ class Pipeline:
             raise RuntimeError(f"the bot raised SystemExit({error.code!r})") from error
         finally:
             CURRENT_TURN.reset(before)
-            turn.over()
+            turn.end()
 
     async def _finish(
         self,
@@ -441,8 +490,11 @@ class Pipeline:
         activity: Activity | None,
         error: Exception,
         blocked_for: float,
+        *,
+        own: bool,
     ) -> InvokeResponse | None:
-        """End a turn that raised: old state, none of its output; one plain sentence to a user who said something."""
+        """End a turn that raised: old state, none of its output; one plain sentence to a user who said something.
+        Whoever began a turn of the bot's ``own`` is told by the exception."""
         answer, turn = None, early.turn
         reference = held.token.removeprefix("trn_")[-8:]
         ids = {"conversation": held.key, "reference": reference, "sent_early": early.accepted}
@@ -461,6 +513,8 @@ class Pipeline:
                 ended.send(sentence, activity.service_url)
             ended.answer = _in_json(answer)
             look_at_inbox(ended, 0)
+        elif own:
+            leave_mail(ended)
         elif turn.unreadable():
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
@@ -470,6 +524,8 @@ class Pipeline:
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed, blocked_for, early, answering=activity is not None)
+        if own:
+            raise error
         return answer
 
     async def _start_over(self, failed: Turn, ended: Turn) -> bool:

@@ -12,11 +12,14 @@ from botbuilder.core import TurnContext
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes, InputHints, ResourceResponse
 from botframework.connector import Channels
 
+from state.turn import refuse_if_over
+
 _NOT_REPLIED_TO = (Channels.direct_line, Channels.webchat)
 
 
 class LightTurnContext(TurnContext):
     async def send_activities(self, activities: list[Activity]) -> list[ResourceResponse]:
+        refuse_if_over(self)
         if self._on_send_activities or self._activity.delivery_mode == DeliveryModes.expect_replies:
             answers: list[ResourceResponse] = await super().send_activities(activities)
             return answers

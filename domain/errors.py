@@ -43,6 +43,10 @@ class NotAddressed(AsideError):
     """An activity that a dialog wants sent, changed or deleted, and of which nothing says where or which it is."""
 
 
+class TurnOver(AsideError, RuntimeError):
+    """A turn that is over was asked to do something, or code outside of any turn what only a turn can do."""
+
+
 class LeaseLost(AsideError):
     """Another process took over the conversation; this turn must neither commit nor send."""
 

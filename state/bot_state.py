@@ -12,7 +12,7 @@ from typing import Any
 from botbuilder.core import ConversationState, Storage, TurnContext, UserState
 from botbuilder.core.bot_state import BotState
 
-from state.turn import Document, turn_of
+from state.turn import Document, refuse_if_over, turn_of
 
 log = logging.getLogger("aside.state")
 
@@ -60,6 +60,7 @@ class _TurnState(BotState):
 
     async def save_changes(self, turn_context: TurnContext, force: bool = False) -> None:
         """Hand what is cached to the turn, which commits it when it ends."""
+        refuse_if_over(turn_context)
         cached = self.get_cached_state(turn_context)
         if cached is None:
             return
@@ -70,6 +71,7 @@ class _TurnState(BotState):
             log.warning("state of nobody dropped", extra={"action": "user_state_without_user"})
 
     async def clear_state(self, turn_context: TurnContext) -> None:
+        refuse_if_over(turn_context)
         turn_context.turn_state[self._context_service_key] = _Cached({})
 
     async def delete(self, turn_context: TurnContext) -> None:

@@ -6,6 +6,7 @@ know the user beforehand.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,11 +16,13 @@ import orjson
 
 from domain.delivery import Delivery, Status, report
 from domain.effect import Effect, Operation, Report, Send
-from domain.errors import NewerState, TooManySends, UndecodableState
+from domain.errors import NewerState, TooManySends, TurnOver, UndecodableState
 from domain.ids import ConversationKey, UserKey, channel_of
 from domain.notification import Json
 from state import keys
 from state.codec import Codec
+
+log = logging.getLogger("aside.turn")
 
 SENDS = 200
 """Activities that a turn may collect; a dialog that sends more does not come to an end."""
@@ -29,6 +32,8 @@ FORMAT = b"1"
 
 TURN_KEY = "aside.turn"
 """Under which a turn context's ``turn_state`` holds its :class:`Turn`."""
+OVER_KEY = "aside.over"
+"""Under which it holds the conversation once that turn is over, and nothing else."""
 
 
 class Document:
@@ -163,7 +168,13 @@ class Turn:
     """While the turn may yet take back what it collects: nothing of it is sent early."""
     over: Callable[[], None] = _nothing
     """To be called when the bot is done with it."""
+    ended: bool = False
+    """Whether the bot is done with it: what it is asked to do from then on would be lost."""
     _provisional: int = 0
+
+    def end(self) -> None:
+        self.ended = True
+        self.over()
 
     async def user_document(self) -> Document | None:
         """The user's state: None where the turn has no user."""
@@ -263,8 +274,26 @@ def _to_those_meant(activity: Json, shows: Sequence[Delivery], channel: str) -> 
 
 
 def turn_of(context: Any) -> Turn:
-    """The turn that a turn context runs in. Raises :class:`RuntimeError` outside of one."""
+    """The turn that a turn context runs in. Raises :class:`RuntimeError` outside of one; see :func:`refuse_if_over`."""
+    refuse_if_over(context)
     turn = context.turn_state.get(TURN_KEY)
     if not isinstance(turn, Turn):
         raise RuntimeError("This turn context does not belong to a turn of this service's adapter.")
     return turn
+
+
+def refuse_if_over(context: Any) -> None:
+    """Raises :class:`TurnOver`, and logs it, if the context's turn is over."""
+    conversation = context.turn_state.get(OVER_KEY)
+    if conversation is not None:
+        raise turn_over(conversation)
+
+
+def turn_over(conversation: str | None) -> TurnOver:
+    """The error of whoever asks something of no turn; logged, since it is often raised where nobody listens."""
+    ids = {"action": "turn_is_over"} | ({"conversation": conversation} if conversation else {})
+    log.error("a turn that is over was asked to do something, which was refused", stack_info=True, extra=ids)
+    return TurnOver(
+        "This turn is over: what it is asked to do now would be lost. Await what is to be part of a turn before the "
+        "turn ends; to say something later, use adapter.continue_conversation, which is a turn of its own."
+    )
