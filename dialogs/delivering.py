@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ DIGEST_FROM = 4
 INBOX = 200
 """Deliveries that a conversation keeps for its user at most."""
 SAY_TRIES = 3
+_OPEN_SAID = re.compile(r"open ((?:ntf|job)_[0-9a-z]+\.\w+)")
+"""``OPEN_COMMAND`` with a delivery's id; what a person types has a number."""
 _SHOWN_IN = (Operation.SEND, Operation.UPDATE)
 """What a delivery may be shown in, the better first."""
 
@@ -87,6 +90,8 @@ class Delivering:
     async def open(self, context: TurnContext) -> bool:
         """Show one delivery of a digest, if that is what the user's activity asks for."""
         wanted = _tapped(context).get(OPEN_FIELD)
+        if wanted is None and (named := _OPEN_SAID.fullmatch((context.activity.text or "").strip())):
+            wanted = named[1]
         if not isinstance(wanted, str):
             return False
         with by_the_service(context):

@@ -20,10 +20,13 @@ from state.activities import activity_from_json
 HERO_CARD = "application/vnd.microsoft.card.hero"
 OPEN_FIELD = "asideOpen"
 """In the value of a digest's button: the id of the delivery to be shown."""
-OPEN_COMMAND = "open {number}"
+OPEN_COMMAND = "open {delivery}"
+"""What its button says besides, for channels that drop the value."""
 ANSWER_FIELD = "asideAnswer"
 """In the value of an action's button: the id of the delivery that is answered."""
 ANSWER_COMMAND = "answer {delivery} {action}"
+BUTTONS = 6
+"""Teams shows no more than so many on a card."""
 LINES = 20
 """Of a digest, or a page of the inbox."""
 
@@ -98,14 +101,17 @@ def numbered_lines(context: TurnContext, entries: Sequence[Entry], first: int = 
 
 def with_buttons(text: str, entries: Sequence[Entry], locale: str | None, first: int = 1) -> Activity:
     """A message with a button for each entry, which opens it; where a channel drops a button's value, its text does."""
-    buttons = []
+    buttons: list[Json] = []
     for number, entry in enumerate(entries, first):
         title = say("digest_open", locale, number=number)
         value = {OPEN_FIELD: entry.id}
-        said = OPEN_COMMAND.format(number=number)
+        said = OPEN_COMMAND.format(delivery=entry.id)
         buttons.append({"type": "messageBack", "title": title, "text": said, "displayText": title, "value": value})
-    card = {"contentType": HERO_CARD, "content": {"buttons": buttons}}
-    return activity_from_json({"type": ActivityTypes.message.value, "text": text, "attachments": [card]})
+    cards = [
+        {"contentType": HERO_CARD, "content": {"buttons": buttons[at : at + BUTTONS]}}
+        for at in range(0, len(buttons), BUTTONS)
+    ]
+    return activity_from_json({"type": ActivityTypes.message.value, "text": text, "attachments": cards})
 
 
 def _card(content: Content, locale: str | None, text: str | None, delivery: DeliveryId) -> Json:

@@ -209,6 +209,13 @@ class TestCommandsInTheMiddleOfTheForm:
             await ann.says(before)
         assert (await ann.says(said))[0].startswith(f"File this report: low, 1 affected, “{said}”?")
 
+    async def test_are_no_part_of_the_question(self, ann: Person, sender: Sender) -> None:
+        """What a command has answered is not said again with it."""
+        for said in ("report", "low", "1", "jobs"):
+            await ann.says(said)
+        await sender.notifies(ann, "fire drill", mode="interject")
+        await ann.hears("fire drill", "What happened?")
+
     async def test_show_what_waits_for_the_end_of_it(self, ann: Person, sender: Sender) -> None:
         await ann.says("report")
         await sender.becomes(await sender.notifies(ann, "build 7 is red", mode="resume"), "held")
