@@ -346,6 +346,7 @@ class Service:
             clock=self.clock,
             give_way=self.pipeline.precedence.give_way,
         )
+        self._stack.push_async_callback(self.fanout.settle)
 
     def _tokens(self, cloud: Cloud) -> Tokens:
         settings = self.settings

@@ -25,6 +25,7 @@ from state.fault_points import reached
 from state.mail import Mail
 from state.notifications import PAGE, Audience, Listed, Notifications, Progress
 from state.reports import recording
+from state.scripts import Command
 from state.store import Store
 from state.work import Claim, Work
 
@@ -60,6 +61,7 @@ class Fanout:
         self._conversations = conversations
         self._mail = mail
         self._clock = clock
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
         """Record a notification, and put it into its recipients' mailboxes if they are few and its time has come.
@@ -77,7 +79,8 @@ class Fanout:
         while True:
             try:
                 if new:
-                    await self._serve(notification, 0, audience.conversations)
+                    reached("recipients_entered")
+                    await self._spread(notification, 0, audience.conversations)
                 else:
                     await self.page(notification.id)  # it may have been cancelled meanwhile, or be served
                 break
@@ -88,8 +91,24 @@ class Fanout:
                     raise
             new = False
             await asyncio.sleep(INSIST_PAUSE)
-        with suppress(StoreUnavailable):  # who takes the claim over finds nothing left to do
-            await self._work.close(claim)
+        nid, keys = notification.id, audience.conversations
+        self._end(claim, [self._notifications.advancing(nid, 0, len(keys), keys[-1])] if new else [])
+
+    def _end(self, claim: Claim, noting: Sequence[Command]) -> None:
+        """Note that all have it, while the sender is answered: who takes the claim over finds nothing left to do."""
+
+        async def end() -> None:
+            with suppress(StoreUnavailable):
+                await self._store.sequence(*noting, self._work.closing(claim))
+
+        ending = asyncio.create_task(end(), name=f"fanout {claim.member}")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def settle(self) -> None:
+        """Answers once what was accepted has been noted."""
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     async def go_on(self, claim: Claim) -> None:
         """Serve the next page of recipients of the notification that was claimed."""
@@ -114,6 +133,11 @@ class Fanout:
         """Put a notification into the mailboxes of a page of recipients, of which the first is number ``start``."""
         recipients = await self._notifications.enter(notification.id, start, wanted, Status.PENDING)
         reached("recipients_entered")
+        await self._spread(notification, start, recipients)
+        await self._notifications.advance(notification.id, start, start + len(recipients), recipients[-1])
+
+    async def _spread(self, notification: Notification, start: int, recipients: Sequence[ConversationKey]) -> None:
+        """Put a notification into the mailboxes of recipients that were entered, and wake their conversations."""
         now = self._clock()
         try:
             async with asyncio.TaskGroup() as putting:  # one after the other would spread no faster than turns deliver
@@ -129,7 +153,6 @@ class Fanout:
         except* StoreUnavailable as unavailable:
             raise StoreUnavailable(str(unavailable.exceptions[0])) from unavailable
         reached("mail_put")
-        await self._notifications.advance(notification.id, start, start + len(recipients), recipients[-1])
 
     async def _put(self, mail: Sequence[tuple[ConversationKey, Delivery]]) -> None:
         await self._overflow(await self._mail.put(mail))

@@ -21,6 +21,9 @@ MAILBOX = 1000
 """Mail that a mailbox holds at most; only a conversation whose turns fail or cannot begin comes near it. There is
 room for as much again of what single people ask for: to withdraw a delivery, to replay one, to be answered."""
 
+FEW = 10
+"""Pieces of mail that are put in one round trip with the wake-up of their conversations."""
+
 REMEMBERED = """
 local function remembered(ids, id, ttl, kept)
   local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -89,10 +92,14 @@ class Mail:
         """
         if not mail:
             return []
-        put = await self._store.together(
-            *(_put(key, delivery.id, encode_mail(delivery), MAILBOX) for key, delivery in mail)
-        )
-        await self._conversations.wake(*{key: None for key, _ in mail})
+        puts = [_put(key, delivery.id, encode_mail(delivery), MAILBOX) for key, delivery in mail]
+        waking = self._conversations.waking(*{key: None for key, _ in mail})
+        if len(mail) > FEW or self._store.clustered:
+            put = await self._store.together(*puts)
+            await self._store.sequence(waking)
+        else:
+            *put, _ = await self._store.sequence(*puts, waking)
+        self._conversations.ring()
         return [entry for entry, accepted in zip(mail, put, strict=True) if not accepted]
 
     async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:

@@ -26,22 +26,12 @@ RETENTION = timedelta(days=30)
 IN_PROGRESS = timedelta(seconds=5)
 """How long a request with an idempotency key may take before another may carry on in its place. That does no harm (it
 accepts the same notification), and one that was answered 503 because the store went away is not to block the key."""
+RECORDED_WITHIN = timedelta(minutes=1)
+"""A notification may be listed for a moment before it is recorded, for that is elsewhere on a cluster."""
 PAGE = 500
 LOOKED_AT_MOST = 5000
 """Deliveries that are looked at for one page of those with a status."""
 CACHED_CONTENTS = 1024
-
-# KEYS notification recipients | ttl, body, audience, total, recipients... -> 1 new | 0 known
-_ACCEPT = Script(
-    """
-if redis.call('HSETNX', KEYS[1], 'body', ARGV[2]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'audience', ARGV[3], 'total', ARGV[4], 'served', 0, 'after', '')
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-for i = 5, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
-if #ARGV > 4 then redis.call('EXPIRE', KEYS[2], ARGV[1]) end
-return 1
-"""
-)
 
 # A row is a status, a space, details as JSON, a newline and the conversation. Counts are kept in the record while it
 # is there: it goes before its rows. ``asked`` in the details: a channel was asked to take it and has not said no;
@@ -77,6 +67,39 @@ local function write(index, before, old, status, details, conversation)
     redis.call('HINCRBY', KEYS[1], 'asked', asked(details) and 1 or -1)
   end
 end
+"""
+)
+
+# KEYS notification recipients deliveries | ttl, body, audience, total, status in which deliveries are entered or '', at
+# ms, recipients... -> 1 new | 0 known
+_ACCEPT = Script(
+    _COUNT
+    + """
+if redis.call('HSETNX', KEYS[1], 'body', ARGV[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'audience', ARGV[3], 'total', ARGV[4], 'served', 0, 'after', '')
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+if #ARGV == 6 then return 1 end
+for i = 7, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end
+redis.call('EXPIRE', KEYS[2], ARGV[1])
+if ARGV[5] == '' then return 1 end
+for i = 7, #ARGV do
+  redis.call('HSET', KEYS[3], i - 7, ARGV[5] .. ' {"at":' .. ARGV[6] .. '}\\n' .. ARGV[i])
+end
+redis.call('EXPIRE', KEYS[3], ARGV[1])
+count(ARGV[5], #ARGV - 6)
+return 1
+"""
+)
+
+# KEYS notifications | ms, ids... -> how many of these are older, and not listed any more
+_FORGET = Script(
+    """
+local forgotten = 0
+for i = 2, #ARGV do
+  local at = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if at and tonumber(at) < tonumber(ARGV[1]) then forgotten = forgotten + redis.call('ZREM', KEYS[1], ARGV[i]) end
+end
+return forgotten
 """
 )
 
@@ -428,35 +451,39 @@ class Notifications:
 
     async def accept(self, notification: Notification, audience: Audience, recipients: int) -> None:
         """Record a notification and have it fanned out when its time has come. Repeating it changes nothing."""
-        await self._record(notification, audience, recipients)
+        await self._store.sequence(*self._recording(notification, audience, recipients))
         delay = (notification.send_at - self._clock()).total_seconds() if notification.send_at else 0.0
         await self._fanout.wake(notification.id, delay=max(0.0, delay))
 
     async def accept_in_hand(
         self, notification: Notification, audience: Audience, recipients: int
     ) -> tuple[Claim, bool]:
-        """Record a notification that the caller fans out now; also whether it was new. Should the caller not live to,
-        the fan-out goes on elsewhere."""
-        new = await self._record(notification, audience, recipients)
-        return await self._fanout.open(notification.id), new
+        """Record a notification that the caller fans out now, if it was new: then its deliveries are entered, too.
+        Should the caller not live to, the fan-out goes on elsewhere."""
+        recorded = self._recording(notification, audience, recipients, entered=Status.PENDING)
+        new, *_, ticket = await self._store.together(*recorded, self._fanout.opening(notification.id))
+        return Claim(member=notification.id, ticket=ticket), bool(new)
 
-    async def _record(self, notification: Notification, audience: Audience, recipients: int) -> bool:
+    def _recording(
+        self, notification: Notification, audience: Audience, recipients: int, entered: Status | None = None
+    ) -> list[Command]:
+        """Commands that record a notification, in any order; the answer of the first is whether it was new."""
         nid = notification.id
         listed = audience.conversations if isinstance(audience, Listed) else ()
         described = {"listed": True} if isinstance(audience, Listed) else {"channelId": audience.channel_id}
         left = (notification.expires_at - self._clock()).total_seconds()
         ttl = max(keys.NOTIFICATION_TTL, math.ceil(left) + keys.DAY)
         body = orjson.dumps(notification.to_json())
-        new, *_ = await self._store.sequence(
+        now = to_ms(self._clock())
+        return [
             scripted(
                 _ACCEPT,
-                [keys.notification(nid), keys.recipients(nid)],
-                [ttl, body, orjson.dumps(described), recipients, *listed],
+                [keys.notification(nid), keys.recipients(nid), keys.deliveries(nid)],
+                [ttl, body, orjson.dumps(described), recipients, entered.value if entered else "", now, *listed],
             ),
             Command(("ZADD", keys.notifications(), to_ms(notification.created_at), nid)),
-            Command(("ZREMRANGEBYSCORE", keys.notifications(), "-inf", to_ms(self._clock()) - ttl * 1000)),
-        )
-        return bool(new)
+            Command(("ZREMRANGEBYSCORE", keys.notifications(), "-inf", now - ttl * 1000)),
+        ]
 
     async def reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         """Look an idempotency key up, and take it. Raises :class:`InProgress` and :class:`KeyReused`."""
@@ -523,7 +550,13 @@ class Notifications:
         return [row.conversation for row in rows]
 
     async def advance(self, nid: NotificationId, before: int, served: int, after: ConversationKey) -> bool:
-        return bool(await self._store.call(_ADVANCE, [keys.notification(nid)], [before, served, after]))
+        (advanced,) = await self._store.sequence(self.advancing(nid, before, served, after))
+        return bool(advanced)
+
+    @staticmethod
+    def advancing(nid: NotificationId, before: int, served: int, after: ConversationKey) -> Command:
+        """The command of :meth:`advance`, to leave together with others."""
+        return scripted(_ADVANCE, [keys.notification(nid)], [before, served, after])
 
     async def spread(self, nid: NotificationId, served: int) -> None:
         """Note that nobody is left to be served: the recipients were these."""
@@ -684,10 +717,12 @@ class Notifications:
             *(Command(("HGETALL", keys.notification(NotificationId(member.decode())))) for member in members)
         )
         gone = [member for member, row in zip(members, rows, strict=True) if not row]
-        if gone:
-            await self._store.run("ZREM", keys.notifications(), *gone)
+        forgotten = 0
+        if gone:  # or recorded at this moment
+            too_old = to_ms(self._clock() - RECORDED_WITHIN)
+            forgotten = await self._store.call(_FORGET, [keys.notifications()], [too_old, *gone])
         records = [record for row in rows if (record := _record(row)) is not None]
-        return records, (start + limit - len(gone) if len(members) == limit else None)
+        return records, (start + limit - forgotten if len(members) == limit else None)
 
     async def _rows(self, nid: NotificationId, indexes: range) -> list[DeliveryRow]:
         if not indexes:

@@ -168,9 +168,17 @@ class Work:
     async def wake(self, *members: str, delay: float = 0.0) -> None:
         """Make members due in ``delay`` seconds, or leave them due earlier. Repeating it does no harm."""
         if members:
-            await self._store.call(_WAKE, [self._key, self._bell], [max(0, round(delay * 1000)), *members])
+            await self._store.sequence(self.waking(*members, delay=delay))
             if delay <= 0:
-                self._rung.set()
+                self.ring()
+
+    def waking(self, *members: str, delay: float = 0.0) -> Command:
+        """The command of :meth:`wake`, to leave together with others; :meth:`ring` when it has been run."""
+        return scripted(_WAKE, [self._key, self._bell], [max(0, round(delay * 1000)), *members])
+
+    def ring(self) -> None:
+        """Something has become due: have this process look."""
+        self._rung.set()
 
     async def claim(self, limit: int) -> tuple[list[Claim], float | None]:
         """Take up to ``limit`` due members in hand; also the seconds until the next is due, None for never."""

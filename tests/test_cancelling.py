@@ -103,6 +103,7 @@ async def test_what_is_accepted_again_stays_cancelled(ann: Person, sender: Sende
     await service.notifications.accept_in_hand(notification, audience, 1)
     assert await cancels(sender, notification.id) == 202
     await service.fanout.accept(notification, audience, 1)
+    await sender.becomes(notification.id, "cancelled")
     _, body = await sender.gets(f"/api/notifications/{notification.id}")
     assert body["counts"] == {"cancelled": 1}
     assert await ann.says("and?") == ["You sent: and?"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +23,10 @@ from state.notifications import (
     InProgress,
     KeyReused,
     Notifications,
+    Reserved,
 )
 from web.access import SENDER
-from web.audience import resolve
+from web.audience import Resolved, resolve
 from web.notify_model import Accepted, Counted, NotifyRequest, parse_request
 from web.problems import BadField, Problem, invalid_fields
 from web.reading import canonical, json_answer, parse_json, read_body
@@ -39,6 +42,14 @@ TEST_TEXT = "proactive hello"
 
 Accept = Callable[[Notification, Audience, int], Awaitable[None]]
 """Records a notification for an audience of so many, and sees to it that each of them gets it."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    raw: Mapping[str, Any]
+    parsed: NotifyRequest
+    resolved: Resolved
+    now: datetime
 
 
 class Notify:
@@ -84,8 +95,24 @@ class Notify:
         """Answer the first answer again, or take the notification and remember the answer."""
         sender = request[SENDER]
         body = canonical({name: value for name, value in raw.items() if name != "id"})
+        reserved, wanted = await asyncio.gather(  # in one round trip
+            self._reserve(sender, key, body), self._look_up(raw), return_exceptions=True
+        )
+        if isinstance(reserved, BaseException):
+            raise reserved
+        if isinstance(reserved, FirstAnswer):
+            return _accepted(Accepted.model_validate(reserved.body), replayed=True)
+        if isinstance(wanted, BaseException):
+            if isinstance(wanted, Problem):
+                await self._notifications.abandon(sender, key)
+            raise wanted
+        accepted = await self._accept(wanted, reserved.id, request)
+        await self._notifications.answered(sender, key, body, reserved.id, accepted.model_dump(by_alias=True))
+        return _accepted(accepted)
+
+    async def _reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         try:
-            reserved = await self._notifications.reserve(sender, key, body)
+            return await self._notifications.reserve(sender, key, body)
         except KeyReused as error:
             detail = "The idempotency key was used with another body in the last 24 hours."
             raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail) from error
@@ -93,27 +120,22 @@ class Notify:
             detail = "A request with this idempotency key is still in progress."
             headers = {"Retry-After": str(RETRY_IN_PROGRESS)}
             raise Problem(409, "idempotency-in-progress", "Still in progress", detail, headers=headers) from error
-        if isinstance(reserved, FirstAnswer):
-            return _accepted(Accepted.model_validate(reserved.body), replayed=True)
-        try:
-            accepted = await self._accept(raw, reserved.id, request)
-        except Problem:
-            await self._notifications.abandon(sender, key)
-            raise
-        await self._notifications.answered(sender, key, body, reserved.id, accepted.model_dump(by_alias=True))
-        return _accepted(accepted)
 
     async def _take(self, raw: Any, nid: NotificationId, request: web.Request) -> web.Response:
+        wanted = await self._look_up(raw)
         if _is_dry_run(raw):
-            resolved = await resolve(self._conversations, parse_request(raw, now=self._clock()).to)
-            return json_answer(Counted(recipients=resolved.recipients))
-        return _accepted(await self._accept(raw, nid, request))
+            return json_answer(Counted(recipients=wanted.resolved.recipients))
+        return _accepted(await self._accept(wanted, nid, request))
 
-    async def _accept(self, raw: Any, nid: NotificationId, request: web.Request) -> Accepted:
+    async def _look_up(self, raw: Any) -> _Wanted:
+        """What a request asks for, and of whom. Raises :class:`Problem`."""
         now = self._clock()
         parsed = parse_request(raw, now=now)
-        resolved = await resolve(self._conversations, parsed.to)
-        notification = _notification(nid, parsed, raw, resolved.meant, request[SENDER], now)
+        return _Wanted(raw, parsed, await resolve(self._conversations, parsed.to), now)
+
+    async def _accept(self, wanted: _Wanted, nid: NotificationId, request: web.Request) -> Accepted:
+        resolved, now = wanted.resolved, wanted.now
+        notification = _notification(nid, wanted.parsed, wanted.raw, resolved.meant, request[SENDER], now)
         await self._accept_it(notification, resolved.audience, resolved.recipients)
         _log_accepted(notification, resolved.recipients, request)
         scheduled = notification.send_at is not None and notification.send_at > now
