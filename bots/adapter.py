@@ -20,7 +20,7 @@ from domain.effect import Operation, Send
 from domain.errors import NotAddressed
 from domain.notification import Json
 from state.activities import json_of, model_of, to_json
-from state.turn import OVER_KEY, TURN_KEY, Turn, turn_of, turn_over
+from state.turn import OVER_ENTRY, TURN_ENTRY, Turn, turn_of, turn_over
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
 """The turn that the adapter's next turn context belongs to; set by the pipeline around the adapter's call."""
@@ -80,7 +80,7 @@ class AsideAdapter(CloudAdapter):
         turn.over = partial(_let_go, context, turn.conversation, turn.over)
         context.turn_state.update(
             {
-                TURN_KEY: turn,
+                TURN_ENTRY: turn,
                 self.BOT_IDENTITY_KEY: claims_identity,
                 self.BOT_CONNECTOR_CLIENT_KEY: connector_client,
                 self.USER_TOKEN_CLIENT_KEY: user_token_client,
@@ -153,7 +153,7 @@ def _running() -> Turn | None:
 def _let_go(context: TurnContext, conversation: str, others: Callable[[], None]) -> None:
     """The SDK's dialogs keep the context in cycles: let it hold nothing more than that its turn is over."""
     context.turn_state.clear()
-    context.turn_state[OVER_KEY] = conversation
+    context.turn_state[OVER_ENTRY] = conversation
     others()
 
 

@@ -129,6 +129,15 @@ class Services:
         self.jobs = jobs
         self._content_of = content_of
 
+    def turn_key(self, context: TurnContext) -> str:
+        """The same for every run of this turn, also in another process, and never that of another turn: what a system
+        outside takes as idempotency key. While a dialog is offered a notification, it is that of the notification's
+        delivery, however often and in whatever turn it is offered."""
+        turn = turn_of(context)
+        if turn.showing:
+            return derived_id("turn", turn.conversation, *(delivery.id for delivery in turn.showing))
+        return derived_id("turn", turn.conversation, turn.activity_id or _what_for(turn))
+
     def remind(self, context: TurnContext, text: str, wait: timedelta) -> NotificationId:
         """Have this conversation told ``text`` after ``wait``, when the user is free; from this turn's commit on."""
         turn = turn_of(context)
@@ -158,6 +167,11 @@ class Services:
         been delivered then. False if there is none, or it is no longer kept."""
         found = numbered(turn_of(context), wanted)
         return found is not None and await open_entry(context, self._content_of, found)
+
+
+def _what_for(turn: Turn) -> str:
+    """What lies in the mailbox until a turn that takes it has committed; else the turn itself."""
+    return turn.mail[0].id if turn.mail and turn.mail_ids else turn.token
 
 
 def _derived(prefix: str, turn: Turn, number: int) -> str:

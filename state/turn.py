@@ -30,9 +30,9 @@ SENDS = 200
 FORMAT = b"1"
 """The format of stored documents, the only one so far."""
 
-TURN_KEY = "aside.turn"
+TURN_ENTRY = "aside.turn"
 """Under which a turn context's ``turn_state`` holds its :class:`Turn`."""
-OVER_KEY = "aside.over"
+OVER_ENTRY = "aside.over"
 """Under which it holds the conversation once that turn is over, and nothing else."""
 
 
@@ -276,7 +276,7 @@ def _to_those_meant(activity: Json, shows: Sequence[Delivery], channel: str) -> 
 def turn_of(context: Any) -> Turn:
     """The turn that a turn context runs in. Raises :class:`RuntimeError` outside of one; see :func:`refuse_if_over`."""
     refuse_if_over(context)
-    turn = context.turn_state.get(TURN_KEY)
+    turn = context.turn_state.get(TURN_ENTRY)
     if not isinstance(turn, Turn):
         raise RuntimeError("This turn context does not belong to a turn of this service's adapter.")
     return turn
@@ -284,7 +284,7 @@ def turn_of(context: Any) -> Turn:
 
 def refuse_if_over(context: Any) -> None:
     """Raises :class:`TurnOver`, and logs it, if the context's turn is over."""
-    conversation = context.turn_state.get(OVER_KEY)
+    conversation = context.turn_state.get(OVER_ENTRY)
     if conversation is not None:
         raise turn_over(conversation)
 
