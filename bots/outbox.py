@@ -307,7 +307,8 @@ class Outbox:
                 run.commands += recording(run.key, failed, (*effect.history, cause))
             return
         job = effect.job.id if isinstance(effect, Submit) else None
-        run.commands += DeadLetters.putting_aside(run.key, entry.id, at, reason, [cause], job)
+        said = effect.activity if isinstance(effect, Send) else None
+        run.commands += DeadLetters.putting_aside(run.key, entry.id, at, reason, [cause], job, said)
 
     async def _postpone(
         self,

@@ -19,7 +19,7 @@ from domain.delivery import Failure, Status, deliver_to, report
 from domain.errors import ConversationFull, StoreUnavailable
 from domain.ids import NotificationId, delivery_id
 from domain.notification import Guarantee, Notification
-from state.dead_letters import DeadLetters
+from state.dead_letters import UNKNOWN, DeadLetters
 from state.mail import Mail
 from state.notifications import PAGE, DeliveryRow, Glimpse, Notifications, Progress
 from state.reports import recording
@@ -163,7 +163,7 @@ class Sweep:
         notification = progress.notification
         letter = await self._dead_letters.get(delivery_id(notification.id, row.index))
         if letter is not None:
-            return Status.FAILED, letter.reason
+            return (Status.UNKNOWN, None) if letter.reason == UNKNOWN else (Status.FAILED, letter.reason)
         if notification.guarantee is Guarantee.AT_MOST_ONCE:
             return Status.UNKNOWN, None
         if notification.expires_at <= self._clock():

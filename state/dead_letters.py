@@ -14,13 +14,35 @@ from domain.delivery import Status, StatusReport
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, derived_id
 from domain.notification import Json
 from state import keys
-from state.scripts import Command
+from state.scripts import Command, Script, scripted
 from state.store import Store
+
+UNKNOWN = "unknown"
+"""Stands for the reason where nobody knows whether it was shown."""
+
+# KEYS letter | at ms -> 1
+_REMOVE = Script(
+    """
+local body = redis.call('GET', KEYS[1])
+if body and string.find(body, '"at":' .. ARGV[1] .. ',', 1, true) then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+)
+
+# KEYS letters | at ms, id -> 1
+_REMOVE_FROM_LIST = Script(
+    """
+local at = redis.call('ZSCORE', KEYS[1], ARGV[2])
+if at and tonumber(at) == tonumber(ARGV[1]) then redis.call('ZREM', KEYS[1], ARGV[2]) end
+return 1
+"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """``reason`` is the delivery's; ``history`` what became of each attempt, oldest first, for the operator."""
+    """``reason`` is the delivery's, or :data:`UNKNOWN`; ``history`` what became of each attempt, oldest first, for the
+    operator."""
 
     id: DeliveryId
     conversation: ConversationKey
@@ -31,6 +53,13 @@ class DeadLetter:
     notification: NotificationId | None = None
     index: int = 0
     job: JobId | None = None
+    said: Json | None = None
+    """The activity, where nobody else keeps what was said."""
+
+    @property
+    def replayed_for(self) -> str:
+        """What a replay of it is known by: another end of the same delivery is another letter."""
+        return f"again:{self.id}:{to_ms(self.at)}"
 
 
 class DeadLetters:
@@ -42,30 +71,39 @@ class DeadLetters:
 
     @staticmethod
     def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]) -> list[Command]:
-        """Commands that keep a delivery that failed; repeating them does no harm."""
-        return DeadLetters._keeping(key, report, history)
+        """Commands that keep a delivery that failed or is unknown; repeating them does no harm."""
+        return DeadLetters._keeping(key, report, history, None)
 
     @staticmethod
     def putting_aside(
-        key: ConversationKey, what: str, at: datetime, reason: str, history: Sequence[str], job: JobId | None = None
+        key: ConversationKey,
+        what: str,
+        at: datetime,
+        reason: str,
+        history: Sequence[str],
+        job: JobId | None = None,
+        said: Json | None = None,
     ) -> list[Command]:
         """Commands that keep what was given up and is no delivery: an effect, or what a user said, whose name in its
         conversation is ``what``. Repeating them does no harm."""
         letter = DeliveryId(derived_id("put", key, what))
         report = StatusReport(delivery=letter, status=Status.FAILED, at=at, reason=reason, job=job)
-        return DeadLetters._keeping(key, report, history)
+        return DeadLetters._keeping(key, report, history, said)
 
     @staticmethod
-    def _keeping(key: ConversationKey, report: StatusReport, history: Sequence[str]) -> list[Command]:
+    def _keeping(
+        key: ConversationKey, report: StatusReport, history: Sequence[str], said: Json | None
+    ) -> list[Command]:
         body: Json = {
             "conversation": key,
-            "reason": report.reason,
+            "reason": UNKNOWN if report.status is Status.UNKNOWN else report.reason,
             "at": to_ms(report.at),
             "attempts": report.attempts,
             "history": list(history),
             "notification": report.notification,
             "index": report.index,
             "job": report.job,
+            "said": said,
         }
         oldest = -keys.DEAD_LETTERS - 1
         return [
@@ -87,9 +125,12 @@ class DeadLetters:
         letters = [_letter(letter, body) for letter, body in zip(ids, bodies, strict=True)]
         return [letter for letter in letters if letter is not None], (start + limit if len(ids) == limit else None)
 
-    async def remove(self, letter: DeliveryId) -> None:
-        await self._store.sequence(
-            Command(("DEL", keys.dead_letter(letter))), Command(("ZREM", keys.dead_letters(), letter))
+    async def remove(self, letter: DeadLetter) -> None:
+        """Remove a letter, unless the delivery has failed anew since."""
+        at = to_ms(letter.at)
+        await self._store.together(
+            scripted(_REMOVE, [keys.dead_letter(letter.id)], [at]),
+            scripted(_REMOVE_FROM_LIST, [keys.dead_letters()], [at, letter.id]),
         )
 
     async def count(self) -> int:
@@ -110,4 +151,5 @@ def _letter(letter: DeliveryId, data: bytes | None) -> DeadLetter | None:
         notification=body["notification"],
         index=body["index"],
         job=body["job"],
+        said=body.get("said"),
     )

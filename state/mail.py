@@ -48,11 +48,18 @@ return 1
 """
 )
 
-# KEYS mailbox ids | ttl of ids, ids kept, size, id, mail, name of what withdraws it -> 1 put | 0 the mailbox is full
+# KEYS mailbox ids [job] | ttl of ids, ids kept, size, id, mail, name of what withdraws it, what it is put for or ''
+# -> 1 put, or was put for that | 0 the mailbox is full | 2 the answer of the job has not failed
 _PUT_AGAIN = Script(
     REMEMBERED
     + """
+if ARGV[7] ~= '' and redis.call('ZSCORE', KEYS[2], ARGV[7]) then return 1 end
+local answer = KEYS[3] and redis.call('HGET', KEYS[3], 'answer')
+if KEYS[3] and answer ~= 'failed' and answer ~= 'unknown' then return 2 end
 if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[4]) == 0 then return 0 end
+if KEYS[3] then redis.call('HSET', KEYS[3], 'answer', 'pending') end
+if answer == 'unknown' then redis.call('HSET', KEYS[3], 'repeated', 1) end
+if ARGV[7] ~= '' then remembered(KEYS[2], ARGV[7], ARGV[1], ARGV[2]) end
 redis.call('HDEL', KEYS[1], ARGV[6])
 redis.call('ZREM', KEYS[2], ARGV[6])
 remembered(KEYS[2], ARGV[4], ARGV[1], ARGV[2])
@@ -102,9 +109,11 @@ class Mail:
         self._conversations.ring()
         return [entry for entry, accepted in zip(mail, put, strict=True) if not accepted]
 
-    async def put_again(self, key: ConversationKey, delivery: Delivery) -> None:
-        """Put a delivery into a mailbox that has had it before. Raises :class:`ConversationFull`."""
-        await self._put_for_one(key, putting_again(key, delivery))
+    async def put_again(self, key: ConversationKey, delivery: Delivery, once_for: str = "") -> bool:
+        """Put a delivery into a mailbox that has had it before. ``once_for``: what for; it is put once for that,
+        however often it is asked. False for the answer of a job that has not failed. Raises :class:`ConversationFull`.
+        """
+        return await self._put_for_one(key, putting_again(key, delivery, once_for)) == 1
 
     async def keep_input(self, key: ConversationKey, activity_id: str, activity: Json, at: datetime) -> None:
         """Keep an inbound activity until its turn has committed, should the process that has it die.
@@ -124,7 +133,8 @@ class Mail:
     async def give_up_input(self, key: ConversationKey, kept: Kept, at: datetime, history: Sequence[str]) -> None:
         """Keep a dead letter of an activity whose turn never comes to an end. It stays kept until a turn commits it."""
         exhausted = Failure.EXHAUSTED.value
-        await self._store.sequence(*DeadLetters.putting_aside(key, kept.name, at, exhausted, history))
+        said = {"type": kept.activity.get("type"), "text": kept.activity.get("text")}
+        await self._store.sequence(*DeadLetters.putting_aside(key, kept.name, at, exhausted, history, said=said))
 
     async def withdraw(self, key: ConversationKey, delivery_id: DeliveryId, unsure: Delivery | None = None) -> None:
         """Ask the conversation to drop a delivery, wherever it is keeping it. Raises :class:`ConversationFull`.
@@ -136,11 +146,12 @@ class Mail:
         before = [] if unsure is None else [_put(key, delivery_id, encode_mail(unsure), 2 * MAILBOX)]
         await self._put_for_one(key, _put(key, _withdrawal(delivery_id), mail, 2 * MAILBOX), *before)
 
-    async def _put_for_one(self, key: ConversationKey, put: Command, *before: Command) -> None:
+    async def _put_for_one(self, key: ConversationKey, put: Command, *before: Command) -> int:
         *_, accepted = await self._store.sequence(*before, put)
         if not accepted:
             raise ConversationFull("The mailbox of this conversation is full.")
         await self._conversations.wake(key)
+        return int(accepted)
 
 
 def _put(key: ConversationKey, name: str, mail: bytes, size: int) -> Command:
@@ -148,11 +159,12 @@ def _put(key: ConversationKey, name: str, mail: bytes, size: int) -> Command:
     return scripted(_PUT, [keys.mailbox(key), keys.mail_ids(key)], [*ids, size, name, mail])
 
 
-def putting_again(key: ConversationKey, delivery: Delivery) -> Command:
+def putting_again(key: ConversationKey, delivery: Delivery, once_for: str = "") -> Command:
     """The command that puts a delivery into a mailbox that has had it before; repeating it does no harm while the
-    delivery lies there. It answers 0 if the mailbox is full."""
+    delivery lies there, and with ``once_for`` none at all. It answers 0 if the mailbox is full."""
     about: list[Argument] = [keys.MAIL_IDS_TTL, keys.MAIL_IDS_KEPT, 2 * MAILBOX, delivery.id, encode_mail(delivery)]
-    return scripted(_PUT_AGAIN, [keys.mailbox(key), keys.mail_ids(key)], [*about, _withdrawal(delivery.id)])
+    names = [keys.mailbox(key), keys.mail_ids(key), *([keys.job(key, delivery.job)] if delivery.job else [])]
+    return scripted(_PUT_AGAIN, names, [*about, _withdrawal(delivery.id), once_for])
 
 
 def _withdrawal(delivery_id: DeliveryId) -> str:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ import orjson
 from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Delivery, Status, StatusReport
 from domain.ids import ConversationKey, NotificationId, new_id
-from domain.notification import Content, Course, Json, Notification
+from domain.notification import Content, Course, Guarantee, Json, Notification
 from state import keys
 from state.scripts import Argument, Command, Script, scripted
 from state.store import Store
@@ -57,7 +58,7 @@ local function repeated(details) return string.find(details, '"mayBeRepeated":tr
 local function with(details, part) return string.sub(details, 1, -2) .. ',' .. part .. '}' end
 local function cancelled_for(details) return tonumber(redis.call('HGET', KEYS[1], 'cancels') or 0) > over(details) end
 local function write(index, before, old, status, details, conversation)
-  if over(old) > 0 then details = with(details, '"over":' .. over(old)) end
+  if over(old) > 0 and over(details) == 0 then details = with(details, '"over":' .. over(old)) end
   if repeated(old) and status ~= 'unknown' and not repeated(details) then
     details = with(details, '"mayBeRepeated":true')
   end
@@ -177,17 +178,26 @@ return found
 """
 )
 
-# KEYS notification deliveries | index, at ms -> 1 pending again | 0 it has not failed
+# KEYS notification deliveries | index, at ms of its end, at ms, 1 if it is to be shown at most once, 1 to leave what
+# was withdrawn
+# -> {what of ``Reopened``, 1 if it was withdrawn}
 _REOPEN = Script(
-    _COUNT
+    _ROW
     + """
 local row = redis.call('HGET', KEYS[2], ARGV[1])
-if not row then return 0 end
-local before, conversation = string.match(row, '^(%S+) [^\\n]*\\n(.*)$')
-if before ~= 'failed' then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], 'pending {"at":' .. ARGV[2] .. '}\\n' .. conversation)
-count('pending', 1, 'failed')
-return 1
+if not row then return {'ended', 0} end
+local before, old, conversation = parsed(row)
+local withdrawn = cancelled_for(old) and 1 or 0
+if not final[before] then return {'open', withdrawn} end
+if before ~= 'failed' and before ~= 'unknown' then return {'ended', withdrawn} end
+if string.match(old, '"at":(%d+)') ~= ARGV[2] then return {'ended', withdrawn} end
+if ARGV[4] == '1' and (before == 'unknown' or repeated(old)) then return {'once', withdrawn} end
+if ARGV[5] == '1' and withdrawn == 1 then return {'withdrawn', 1} end
+local details = '{"at":' .. ARGV[3] .. '}'
+if before == 'unknown' then details = with(details, '"mayBeRepeated":true') end
+if withdrawn == 1 then details = with(details, '"over":' .. redis.call('HGET', KEYS[1], 'cancels')) end
+write(ARGV[1], before, old, 'pending', details, conversation)
+return {'again', withdrawn}
 """
 )
 
@@ -405,6 +415,20 @@ class Progress:
     """For how many recipients that has been done."""
     cancels: int
     """How often it was cancelled."""
+
+
+class Reopened(StrEnum):
+    """What became of the wish to take a delivery up again."""
+
+    AGAIN = "again"
+    """It is pending."""
+    OPEN = "open"
+    """It was taken up already, and has not ended since."""
+    ENDED = "ended"
+    """It has ended otherwise since, or is not known any more."""
+    ONCE = "once"
+    """It may have been shown, and is to be shown at most once."""
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -629,10 +653,23 @@ class Notifications:
         names = [keys.deliveries(nid), keys.results(nid)]
         return scripted(_ANSWER, names, [index, keys.NOTIFICATION_TTL, orjson.dumps(result)])
 
-    async def reopen(self, nid: NotificationId, index: int) -> None:
-        """Take a failed delivery up again: it is pending, and its status may change once more."""
+    async def reopen(
+        self,
+        nid: NotificationId,
+        index: int,
+        ended_at: datetime,
+        guarantee: Guarantee = Guarantee.AT_LEAST_ONCE,
+        *,
+        unless_withdrawn: bool = False,
+    ) -> tuple[Reopened, bool]:
+        """Take a delivery up again that failed, or is unknown, at that time: it is pending, and its status may change
+        once more. Also whether it was withdrawn meanwhile; from now on that does not count. What may have been shown
+        says so, and what is to be shown at most once then stays as it is."""
         names = [keys.notification(nid), keys.deliveries(nid)]
-        await self._store.call(_REOPEN, names, [index, to_ms(self._clock())])
+        once = int(guarantee is Guarantee.AT_MOST_ONCE)
+        args = [index, to_ms(ended_at), to_ms(self._clock()), once, int(unless_withdrawn)]
+        outcome, withdrawn = await self._store.call(_REOPEN, names, args)
+        return Reopened(outcome.decode()), bool(withdrawn)
 
     async def take_up(self, nid: NotificationId, seen: DeliveryRow) -> bool:
         """Have an open delivery pending again, as one that may be shown twice. False if it is not as it was seen."""

@@ -13,7 +13,8 @@ from state.scripts import Command
 
 
 def recording(key: ConversationKey, report: StatusReport, history: Sequence[str] = ()) -> list[Command]:
-    """Commands that record a change of status, and keep what failed as a dead letter; repeating them does no harm.
+    """Commands that record a change of status, and keep what failed or is unknown as a dead letter; repeating them does
+    no harm.
 
     ``history``: what became of each attempt, for the operator.
     """
@@ -23,6 +24,6 @@ def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]
     if report.job is not None:
         repeated = report.may_be_repeated
         commands.append(JobStore.reporting_answer(key, report.job, report.status, may_be_repeated=repeated))
-    if report.status is Status.FAILED:
+    if report.status in (Status.FAILED, Status.UNKNOWN):
         commands += DeadLetters.recording(key, report, history)
     return commands

@@ -8,7 +8,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ from domain.delivery import Status, StatusReport
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId
 from domain.job import JobRequest
-from domain.notification import Guarantee
+from domain.notification import Content, Guarantee
 from domain.service_url import ServiceUrls
 from state import keys
 from state.conversations import Conversations, index_of
@@ -149,8 +149,14 @@ class Site:
         return int(await self.store.run("ZCARD", keys.notifications()))
 
 
-async def nothing_to_replay(letter: DeliveryId) -> DeadLetter | None:
-    return None
+class NothingToReplay:
+    """What gives dead letters another try, where there are none."""
+
+    async def __call__(self, letter_id: DeliveryId, *, unless_withdrawn: bool = False) -> None:
+        return None
+
+    async def said(self, letters: Sequence[DeadLetter]) -> list[Content | None]:
+        return [None for _ in letters]
 
 
 class _Server(TestServer):
@@ -185,7 +191,7 @@ async def running(
             clock=clock,
             away_after=timedelta(minutes=10),
             dead_letters=DeadLetters(store, clock),
-            replay=nothing_to_replay,
+            replay=NothingToReplay(),
             service_urls=ServiceUrls(("*.botframework.com", "smba.trafficmanager.net"), local_channel=False),
             ready=ready,
             works={"fanout": fanout},

@@ -111,7 +111,7 @@ class Life:
         report = StatusReport(delivery=DeliveryId("ntf_1.0"), status=Status.FAILED, at=now, notification=NID)
         await self.store.sequence(self.notifications.reporting(report))
         await self.store.sequence(*DeadLetters.recording(K, report, ["400"]))
-        await self.notifications.reopen(NID, 0)
+        await self.notifications.reopen(NID, 0, now)
         rates = Rates(self.store, per_conversation=((7, 1.0),), per_tenant=((30, 1.0),))
         await rates.reserve(K, "tenant", answer=False)
 

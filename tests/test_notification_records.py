@@ -246,7 +246,7 @@ async def test_a_failed_delivery_can_be_taken_up_again(bench: Bench) -> None:
     await bench.report(0, Status.FAILED, reason="exhausted")
     await bench.report(1, Status.DELIVERED)
     for index in (0, 1, 2):
-        await bench.records.reopen(N, index)
+        await bench.records.reopen(N, index, NOW)
     rows, _ = await bench.records.deliveries(N)
     assert [(row.status, row.reason) for row in rows] == [(Status.PENDING, None), (Status.DELIVERED, None)]
     assert [row.conversation for row in rows] == conversations(2)

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from web.access import Access, Scope
-from web.dead_letters import DeadLetterPage, DeadLetterRecords, DeadLettersQuery, DeadLetterView
+from web.dead_letters import (
+    DeadLetterPage,
+    DeadLetterRecords,
+    DeadLettersQuery,
+    ManyReplayed,
+    ReplayedView,
+    ReplayQuery,
+)
 from web.health import Health, store_ready
 from web.messages import BODY_LIMIT, Messages
 from web.notify import KEY_HEADER, Notify
@@ -222,13 +229,13 @@ def _job_routes(services: WebServices) -> list[Route]:
 
 
 def _dead_letter_routes(services: WebServices) -> list[Route]:
-    records = DeadLetterRecords(services.dead_letters, services.replay)
+    records = DeadLetterRecords(services.dead_letters, services.replay, services.conversations)
     return [
         Route(
             method="GET",
             path="/api/dead-letters",
             handler=records.page,
-            summary="Deliveries that were given up, newest first",
+            summary="What was given up or is unknown, newest first",
             scope=Scope.READ,
             query=DeadLettersQuery,
             answers={200: Answer(description="A page.", model=DeadLetterPage)},
@@ -240,8 +247,18 @@ def _dead_letter_routes(services: WebServices) -> list[Route]:
             handler=records.replay,
             summary="Give a dead letter another try",
             scope=Scope.ADMIN,
-            answers={202: Answer(description="It is on its way again.", model=DeadLetterView)},
+            answers={202: Answer(description="It is on its way again.", model=ReplayedView)},
             problems=(404, 409, 503),
+        ),
+        Route(
+            method="POST",
+            path="/api/dead-letters/replay",
+            handler=records.replay_many,
+            summary="Give many dead letters another try",
+            scope=Scope.ADMIN,
+            query=ReplayQuery,
+            answers={202: Answer(description="They are on their way again.", model=ManyReplayed)},
+            problems=(422, 503),
         ),
     ]
 

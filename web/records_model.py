@@ -163,6 +163,14 @@ class UserView(View):
     aad_object_id: str | None
 
 
+def user_of(reference: Json) -> UserView | None:
+    """Whose conversation it is, as far as that is known."""
+    user = reference.get("user")
+    if not user:
+        return None
+    return UserView(id=user.get("id"), name=user.get("name"), aad_object_id=user.get("aadObjectId"))
+
+
 class ConversationView(View):
     key: str
     channel_id: str
@@ -185,14 +193,11 @@ class ConversationView(View):
     @classmethod
     def of(cls, known: Known, phase: Phase) -> ConversationView:
         conversation = known.reference.get("conversation") or {}
-        user = known.reference.get("user")
         return cls(
             key=known.key,
             channel_id=known.reference["channelId"],
             conversation_type=conversation.get("conversationType"),
-            user=UserView(id=user.get("id"), name=user.get("name"), aad_object_id=user.get("aadObjectId"))
-            if user
-            else None,
+            user=user_of(known.reference),
             tenant_id=conversation.get("tenantId"),
             timezone=known.timezone,
             locale=known.locale,
