@@ -95,12 +95,16 @@ class Servers:
 
 
 class ClusterOfThree:
-    """Three primaries, and a replica of the first if ``replica`` is asked for."""
+    """Three primaries, and so many ``replicas`` of each; with ``replica`` one of the first."""
 
-    def __init__(self, servers: Servers, *, replica: bool = False) -> None:
+    def __init__(self, servers: Servers, *, replica: bool = False, replicas: tuple[int, ...] = ()) -> None:
         self._servers = servers
         self.ports = [self._start() for _ in range(3)]
-        self.replica = self._start() if replica else None
+        wanted = replicas or (int(replica),)
+        self.replicas = [
+            (self._start(), master) for master, count in zip(self.ports, wanted, strict=False) for _ in range(count)
+        ]
+        self.replica = self.replicas[0][0] if self.replicas else None
 
     def _start(self) -> int:
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(free_port())]
@@ -111,7 +115,7 @@ class ClusterOfThree:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
 
     async def form(self) -> None:
-        everybody = [*self.ports, *([self.replica] if self.replica else [])]
+        everybody = [*self.ports, *(replica for replica, _ in self.replicas)]
         for port in everybody:
             await until(partial(ask, port, "PING"), what="the node answers")
         share = -(-SLOTS // 3)
@@ -123,9 +127,9 @@ class ClusterOfThree:
         for port in everybody[1:]:
             await ask(everybody[0], "CLUSTER", "MEET", "127.0.0.1", port, dict(_paired(bus[port]))[b"cluster-port"])
         await until(lambda: self._agreed(everybody), what="the nodes agree")
-        if self.replica:
-            await until(lambda: self._replicates(self.ports[0]), what="the replica follows")
-            await until(lambda: self._seen_by_all(everybody), what="all know the replica")
+        for replica, master in self.replicas:
+            await until(partial(self._replicates, replica, master), what="the replica follows")
+        await until(lambda: self._seen_by_all(everybody), what="all know the replicas")
 
     async def _agreed(self, everybody: list[int]) -> bool:
         for port in everybody:
@@ -136,13 +140,13 @@ class ClusterOfThree:
                 return False
         return True
 
-    async def _replicates(self, master: int) -> bool:
-        await ask(self.replica or 0, "CLUSTER", "REPLICATE", (await ask(master, "CLUSTER", "MYID")).decode())
-        return await follows(self.replica or 0)
+    async def _replicates(self, replica: int, master: int) -> bool:
+        await ask(replica, "CLUSTER", "REPLICATE", (await ask(master, "CLUSTER", "MYID")).decode())
+        return await follows(replica)
 
     async def _seen_by_all(self, everybody: list[int]) -> bool:
         slots = [await ask(port, "CLUSTER", "SLOTS") for port in everybody]
-        return all(shards and any(len(shard) > 3 for shard in shards) for shards in slots)
+        return all(shards and sum(len(shard) - 3 for shard in shards) == len(self.replicas) for shards in slots)
 
     @property
     def pair(self) -> tuple[int, int]:
@@ -152,6 +156,20 @@ class ClusterOfThree:
 
     def kill_first(self) -> None:
         self._servers.kill(self.ports[0])
+
+    @property
+    def _of_first(self) -> list[int]:
+        return [replica for replica, master in self.replicas if master == self.ports[0]]
+
+    async def hold_replicas(self) -> None:
+        """Those of the first primary get nothing more that it is told, not even when they go on."""
+        for replica in self._of_first:
+            self._servers.hold(replica)
+        assert await ask(self.ports[0], "CLIENT", "KILL", "TYPE", "replica") == len(self._of_first)
+
+    def let_replicas_go_on(self) -> None:
+        for replica in self._of_first:
+            self._servers.go_on(replica)
 
     async def flush(self) -> None:
         for port in self.ports:
