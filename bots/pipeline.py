@@ -22,6 +22,7 @@ from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
+from bots.beginning_anew import begin_anew, has_no_end, nothing_waits
 from bots.early import EarlyOutput
 from bots.failed_turns import (
     UNREADABLE_PAUSE,
@@ -506,7 +507,7 @@ class Pipeline:
             self._hear(ended, activity)
             ended.mail_ids = [name for name in ended.mail_ids if name in shown]
             ended.mail_wake_at = ended.at if ended.mail else None
-            lost = await self._start_over(turn, ended)
+            lost = await self._start_over(turn, ended, error)
             sentence = apology(activity, self._apologize(reference, activity.locale, lost))
             answer = failure_answer(activity, sentence)
             if answer is None and activity.type == ActivityTypes.message:
@@ -528,14 +529,19 @@ class Pipeline:
             raise error
         return answer
 
-    async def _start_over(self, failed: Turn, ended: Turn) -> bool:
-        """Where a user's turn failed because state cannot be read, put that state aside: the user begins anew.
+    async def _start_over(self, failed: Turn, ended: Turn, error: Exception) -> bool:
+        """Where a user's turn failed because state cannot be read, put that state aside; where its dialogs have no end,
+        drop them: the user begins anew.
 
         What the service itself keeps beside it (the inbox) stays."""
+        if has_no_end(error, failed):
+            begin_anew(ended)
+            return True
         if not await self._turns.put_aside(failed):
             return False
         if failed.state.unreadable:
             ended.state.keep({})
+            nothing_waits(ended)
         if failed.user_state is not None and failed.user_state.unreadable:
             document = await ended.user_document()
             assert document is not None

@@ -86,9 +86,13 @@ async def keep_question(host: DialogHost, context: TurnContext, *, waiting: bool
     prompt that has only refused an answer still waits for that to the question before."""
     own = turn_of(context).state.own
     if not waiting:
-        own.pop(_QUESTION, None)
+        forget_question(turn_of(context))
     elif (said := _said(context)) and (_QUESTION not in own or not await host.asks_as_before(context)):
         own[_QUESTION] = said
+
+
+def forget_question(turn: Turn) -> None:
+    turn.state.own.pop(_QUESTION, None)
 
 
 async def ask_again(host: DialogHost, context: TurnContext) -> None:

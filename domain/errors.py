@@ -15,6 +15,10 @@ class UnstorableState(AsideError):
     """A value that a dialog put into state and that cannot be stored."""
 
 
+class StateTooDeep(UnstorableState):
+    """State that is nested without end: dialogs that begin one another inside themselves, round after round."""
+
+
 class StoreUnavailable(AsideError):
     """The store cannot be reached or refuses writes; try again after ``retry_after`` seconds."""
 

@@ -24,13 +24,19 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from domain.errors import UndecodableState, UnstorableState
+from domain.errors import StateTooDeep, UndecodableState, UnstorableState
 from state import builtin_kinds
 from state.instances import SDK_CLASSES, SDK_NAMES, attributes_of, instance_of, is_plain
 
 MAX_INT = 2**63 - 1
-MAX_DEPTH = 84
-"""Containers within one another at most: each takes up to three levels of JSON, of which orjson writes 254."""
+PART_DEPTH = 80
+"""Containers within one another that are written as they are: each takes up to three levels of JSON, of which orjson
+writes 254. What is nested deeper is written as a part of its own."""
+MAX_DEPTH = 8 * PART_DEPTH
+"""Containers within one another at most: about 160 dialogs, each begun inside another. The SDK's own storage can carry
+a quarter of that, and its dialogs, without any, not much more."""
+DEEP = b'{"$deep":['
+"""What such a document begins with: a list of its parts, the outermost first."""
 
 
 def _write_time(moment: datetime | time) -> str:
@@ -80,6 +86,25 @@ def _ints(text: str) -> list[int]:
     return [int(part) for part in text.split(":")]
 
 
+class _Above(set[int]):
+    """The identities of the containers that a value lies in, within its part of the document; ``outside``: those that
+    the part lies in. ``deep``: the parts that were found, in their order."""
+
+    def __init__(
+        self, outside: frozenset[int] = frozenset(), deep: list[tuple[Any, str, _Above]] | None = None
+    ) -> None:
+        self.outside = outside
+        self.deep: list[tuple[Any, str, _Above]] = [] if deep is None else deep
+
+    def set_apart(self, value: Any, path: str) -> dict[str, Any]:
+        """What stands for a value that is a part of its own."""
+        outside = self.outside | self
+        if len(outside) >= MAX_DEPTH:
+            raise StateTooDeep(f"{path[:200]}… is nested too deeply; keep state to {MAX_DEPTH} levels.")
+        self.deep.append((value, path, _Above(outside, self.deep)))
+        return {"$type": "deep", "v": len(self.deep)}
+
+
 class Codec:
     """``packages``: top-level packages (or dotted modules) whose classes may be stored, besides the SDK's own."""
 
@@ -94,13 +119,22 @@ class Codec:
     def encode(self, value: Any) -> bytes:
         """JSON for ``value``. Raises :class:`UnstorableState` with the place of what cannot be stored."""
         try:
-            return orjson.dumps(self._flatten(value, "state", set()))
+            above = _Above()
+            whole = self._flatten(value, "state", above)
+            if not above.deep:
+                return orjson.dumps(whole)
+            parts = [whole]
+            for item, path, around in above.deep:  # which grows meanwhile
+                parts.append(self._flatten(item, path, around))
+            return orjson.dumps({"$deep": parts})
         except orjson.JSONEncodeError as error:
             raise UnstorableState(f"State holds a value that JSON cannot: {error}.") from None
 
     def decode(self, data: bytes) -> Any:
         """The value that :meth:`encode` was given. Raises :class:`UndecodableState`."""
         try:
+            if data.startswith(DEEP):
+                return self._restore_parts(orjson.loads(data)["$deep"])
             return self._restore(orjson.loads(data)) if b'"$' in data else orjson.loads(data)
         except UndecodableState:
             raise
@@ -109,7 +143,7 @@ class Codec:
 
     # ------------------------------------------------------------------ encoding
 
-    def _flatten(self, value: Any, path: str, above: set[int]) -> Any:
+    def _flatten(self, value: Any, path: str, above: _Above) -> Any:
         kind = type(value)
         if kind is str:
             return value if value.isascii() else _text(value, path)
@@ -126,17 +160,17 @@ class Codec:
             return {"$type": "enum", "class": self._name(kind, path), "v": self._flatten(value.value, path, above)}
         if builtin_kinds.is_numpy(kind):
             return self._flatten(builtin_kinds.number_of(value, path), path, above)
-        if id(value) in above:
+        if id(value) in above or id(value) in above.outside:
             raise UnstorableState(f"{path} refers to an object that contains it; state is stored as a tree.")
-        if len(above) == MAX_DEPTH:
-            raise UnstorableState(f"{path[:200]}… is nested too deeply; keep state to {MAX_DEPTH} levels.")
+        if len(above) == PART_DEPTH:
+            return above.set_apart(value, path)
         above.add(id(value))
         try:
             return self._flatten_container(value, kind, path, above)
         finally:
             above.discard(id(value))
 
-    def _flatten_container(self, value: Any, kind: type, path: str, above: set[int]) -> Any:
+    def _flatten_container(self, value: Any, kind: type, path: str, above: _Above) -> Any:
         if kind is list:
             return [self._flatten(item, f"{path}[{i}]", above) for i, item in enumerate(value)]
         if kind is dict:
@@ -165,7 +199,7 @@ class Codec:
             return {"$type": name, "v": attributes}
         return {"$type": name, "v": attributes, "of": self._flatten_base(base, value, path, above)}
 
-    def _flatten_base(self, base: type, value: Any, path: str, above: set[int]) -> Any:
+    def _flatten_base(self, base: type, value: Any, path: str, above: _Above) -> Any:
         """What an instance of an own class is as the builtin type it derives from: a value, its items or its pairs."""
         plain = builtin_kinds.plain_part(base, value)
         if isinstance(plain, dict):
@@ -177,12 +211,12 @@ class Codec:
             items.sort(key=orjson.dumps)
         return items
 
-    def _flatten_dict(self, value: dict[Any, Any], path: str, above: set[int]) -> Any:
+    def _flatten_dict(self, value: dict[Any, Any], path: str, above: _Above) -> Any:
         if all(type(key) is str and key[:1] != "$" for key in value):
             return {key: self._flatten(item, f"{path}.{key}", above) for key, item in value.items()}
         return {"$type": "dict", "v": self._pairs(value, path, above)}
 
-    def _pairs(self, value: dict[Any, Any], path: str, above: set[int]) -> Any:
+    def _pairs(self, value: dict[Any, Any], path: str, above: _Above) -> Any:
         return [
             [self._flatten(key, f"{path} key", above), self._flatten(item, f"{path}[{key!r}]", above)]
             for key, item in value.items()
@@ -220,6 +254,14 @@ class Codec:
 
     # ------------------------------------------------------------------ decoding
 
+    def _restore_parts(self, parts: list[Any]) -> Any:
+        """The innermost first, each put in its place in another."""
+        for place, part in reversed(list(enumerate(parts))):
+            for stand_in in _stand_ins(part):
+                stand_in["v"] = parts[stand_in["v"]]
+            parts[place] = self._restore(part)
+        return parts[0]
+
     def _restore(self, value: Any) -> Any:
         kind = type(value)
         if kind is list:
@@ -229,6 +271,8 @@ class Codec:
         if "$type" not in value:
             return {key: self._restore(item) for key, item in value.items()}
         name, body = value["$type"], value["v"]
+        if name == "deep":
+            return body
         if name in _SCALAR_DECODERS:
             return _SCALAR_DECODERS[name](body)
         if name in _COLLECTION_DECODERS:
@@ -301,6 +345,20 @@ class Codec:
 def _storable(cls: Any) -> bool:
     """Whether instances are their attributes, or those and the value of one builtin type."""
     return builtin_kinds.builtin_base(cls) is not None or is_plain(cls)
+
+
+def _stand_ins(part: Any) -> list[dict[str, Any]]:
+    """What stands for other parts in one."""
+    found, left = [], [part]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict) and item.get("$type") == "deep":
+            found.append(item)
+        elif isinstance(item, dict):
+            left += item.values()
+        elif isinstance(item, list):
+            left += item
+    return found
 
 
 def _text(value: str, path: str) -> str:

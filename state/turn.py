@@ -20,7 +20,7 @@ from domain.errors import NewerState, TooManySends, TurnOver, UndecodableState
 from domain.ids import ConversationKey, UserKey, channel_of
 from domain.notification import Json
 from state import keys
-from state.codec import Codec
+from state.codec import DEEP, Codec
 
 log = logging.getLogger("aside.turn")
 
@@ -28,7 +28,10 @@ SENDS = 200
 """Activities that a turn may collect; a dialog that sends more does not come to an end."""
 
 FORMAT = b"1"
-"""The format of stored documents, the only one so far."""
+"""The format of stored documents."""
+FORMAT_DEEP = b"2"
+"""That of documents whose state is written in parts (``state.codec``), which earlier versions cannot read."""
+FORMATS = (FORMAT, FORMAT_DEEP)
 
 TURN_ENTRY = "aside.turn"
 """Under which a turn context's ``turn_state`` holds its :class:`Turn`."""
@@ -57,12 +60,18 @@ class Document:
         self._pending: dict[str, Any] | None = None
         if raw is not None:
             form, _, rest = raw.partition(b"\n")
-            if form != FORMAT:
+            if form not in FORMATS:
+                newest = FORMATS[-1].decode()
                 raise NewerState(
-                    f"Stored state has format {form.decode()}; this process reads {FORMAT.decode()}. Update it."
+                    f"Stored state has format {form.decode()}; this process reads up to {newest}. Update it."
                 )
             own, _, self._state = rest.partition(b"\n")
             self.own = orjson.loads(own)
+
+    @property
+    def deep(self) -> bool:
+        """Whether the state was nested so deeply that it is written in parts."""
+        return self._state.startswith(DEEP)
 
     def load(self) -> dict[str, Any]:
         """A fresh copy of the state. Raises :class:`UndecodableState`, and is ``unreadable`` from then on."""
@@ -85,7 +94,8 @@ class Document:
         state = self._state if self._pending is None else self.codec.encode(self._pending)
         if self.raw is None and not self.own and state == b"{}":
             return None
-        data = b"\n".join((FORMAT, orjson.dumps(self.own), state))
+        form = FORMAT_DEEP if state.startswith(DEEP) else FORMAT
+        data = b"\n".join((form, orjson.dumps(self.own), state))
         return None if data == self.raw else data
 
 

@@ -12,7 +12,7 @@ from domain.value import value
 from state import keys
 from state.scripts import Script
 from state.store import Store
-from state.turn import FORMAT
+from state.turn import FORMATS
 
 # KEYS conversation mailbox outbox | delivery, the same as JSON -> {in the mailbox, in the outbox, format of the state,
 # what the service itself keeps there, whether the conversation is known}
@@ -60,7 +60,7 @@ class Lookout:
     async def find(self, key: ConversationKey, delivery: DeliveryId) -> Whereabouts:
         names = [keys.conversation(key), keys.mailbox(key), keys.outbox(key)]
         mailbox, outbox, form, own, known = await self._store.call(_LOOK, names, [delivery, orjson.dumps(delivery)])
-        if form not in (b"", FORMAT):
+        if form not in (b"", *FORMATS):
             return Whereabouts(lies=True, known=True)  # in a state that only newer processes can read
         state = orjson.loads(own or b"{}")
         inbox = any(entry["id"] == delivery for entry in state.get("inbox", ()))

@@ -42,8 +42,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msrest.serialization import Model
 
-from domain.errors import NewerState, UndecodableState, UnstorableState
-from state.codec import MAX_DEPTH, Codec
+from domain.errors import NewerState, StateTooDeep, UndecodableState, UnstorableState
+from state.codec import MAX_DEPTH, PART_DEPTH, Codec
 from state.instances import SDK_CLASSES
 from state.turn import Document
 
@@ -626,20 +626,37 @@ def test_a_key_that_is_half_a_character_is_refused() -> None:
 
 
 def test_state_may_be_as_deep_as_dialogs_go_and_no_deeper() -> None:
-    """Twenty component dialogs within one another are stored; what has no end is refused, not a crash."""
+    """A hundred and fifty component dialogs within one another are stored; what has no end is refused, not a crash."""
     state: Any = {"dialogs": 1}
-    for _ in range(20):
+    for _ in range(150):
         instance = DialogInstance()
         instance.id, instance.state = "component", {"dialogs": DialogState([instance_with(state)])}
         state = instance.state
     assert CODEC.encode(CODEC.decode(CODEC.encode(state))) == CODEC.encode(state)
-    widest: Any = 1
-    for _ in range(MAX_DEPTH):
-        widest = {1: widest}
-    assert CODEC.decode(CODEC.encode(widest)) == widest
+    for levels in (PART_DEPTH, PART_DEPTH + 1, 2 * PART_DEPTH, 2 * PART_DEPTH + 1, MAX_DEPTH):
+        widest: Any = 1
+        for _ in range(levels):
+            widest = {1: widest}
+        assert CODEC.decode(CODEC.encode(widest)) == widest
     for levels in (MAX_DEPTH + 1, 100_000):
-        with pytest.raises(UnstorableState, match="nested too deeply"):
+        with pytest.raises(StateTooDeep, match="nested too deeply"):
             CODEC.encode(deep(levels))
+
+
+def test_deep_state_may_be_wide_too() -> None:
+    """What is in one place comes back in that place, however many parts there are."""
+    value = {"left": [deep(PART_DEPTH), 1, deep(PART_DEPTH - 1)], "right": [deep(3 * PART_DEPTH), deep(5)]}
+    assert CODEC.decode(CODEC.encode(value)) == value
+
+
+def test_an_object_that_contains_itself_far_below_is_refused() -> None:
+    inner: list[Any] = []
+    value = inner
+    for _ in range(PART_DEPTH + 10):
+        value = [value]
+    inner += [value, value]
+    with pytest.raises(UnstorableState, match="refers to an object that contains it"):
+        CODEC.encode(value)
 
 
 def instance_with(state: Any) -> DialogInstance:
@@ -877,9 +894,21 @@ def test_only_what_was_allowed_is_read() -> None:
             Codec(packages).decode(data)
 
 
+def test_a_document_with_deep_state_is_left_to_those_who_read_it() -> None:
+    """It has a format of its own; what is not deep is written as before, so that earlier versions read it."""
+    document = Document(CODEC, None, 0)
+    for levels, form in ((5, b"1"), (PART_DEPTH + 5, b"2"), (5, b"1")):
+        document.keep({"a": deep(levels)})
+        raw = document.encoded()
+        assert raw is not None and raw.startswith(form + b"\n")
+        document = Document(CODEC, raw, 1)
+        assert document.load() == {"a": deep(levels)}
+        assert document.encoded() is None
+
+
 def test_a_document_of_a_newer_format_is_left_to_newer_processes() -> None:
     """However that format looks: it is not touched, and not taken for garbage."""
-    for raw in (b"2\n{}\n{}", b"2", b"2 something else"):
+    for raw in (b"3\n{}\n{}", b"3", b"2 something else"):
         with pytest.raises(NewerState, match="Update"):
             Document(CODEC, raw, 1)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from state import codec
 from tests.people import Person, Sender
 from tests.serving import serving
 
@@ -114,6 +117,36 @@ class TestADialogThatReplacesItselfInsideItself:
         assert await ann.says("sing") == ["What else?"]
         await hears_again(ann, sender, "What else?")
         assert await ann.says("dance") == ["What else?"]
+
+    async def test_goes_on_for_as_many_rounds_as_the_sdk_can(self, ann: Person, sender: Sender) -> None:
+        """Each round lies a component deeper; the SDK itself, with its storage in memory, carries fewer than forty."""
+        await ann.says("hi")
+        for number in range(45):
+            assert await ann.says(f"song {number}") == ["What else?"]
+        await hears_again(ann, sender, "What else?")
+
+    @pytest.mark.parametrize("last", ["sing", "sink"])
+    async def test_ends_in_beginning_anew(
+        self, ann: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch, last: str
+    ) -> None:
+        """Where it is too deep to be stored, or to be run. What waits in the inbox stays."""
+        await ann.says("hi")
+        for _ in range(25):
+            assert await ann.says("sing") == ["What else?"]
+        await sender.becomes(await sender.notifies(ann, "the answer", mode="resume"), "held")
+        monkeypatch.setattr(codec, "MAX_DEPTH", codec.PART_DEPTH)
+        (sentence,) = await ann.says(last)
+        assert sentence.startswith("I am sorry, I lost track of what we were doing")
+        known = await sender.conversation(ann)
+        assert (known["dialogs"], known["phase"], known["inbox"]) == ([], "free", 1)
+        await ann.hears("the answer")
+        assert await ann.says("hi") == ["What can I do?"]
+
+    async def test_does_not_end_by_a_recursion_of_its_own(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        (sentence,) = await ann.says("sink")
+        assert sentence.startswith("I am sorry, something went wrong")
+        assert await ann.says("sing") == ["What else?"]
 
 
 class TestAPromptWithoutAQuestionOfItsOwn:

@@ -52,6 +52,8 @@ class Round(ComponentDialog):
         return await step.prompt("text", PromptOptions(prompt=MessageFactory.text(step.options or "What can I do?")))
 
     async def again(self, step: WaterfallStepContext):
+        if step.result == "sink":
+            raise RecursionError("deeper than Python goes")
         return await step.replace_dialog(self.id, "What else?")
 
 
