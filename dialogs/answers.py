@@ -17,7 +17,7 @@ from domain.notification import Json
 from state.notifications import DeliveryRow
 from state.turn import Turn, turn_of
 
-_SAID = re.compile(r"answer (\S{1,200})\.([0-9]{1,9}) ([0-9]{1,2})")
+_SAID = re.compile(r"answer (ntf_\w{1,100})\.([0-9]{1,9}) ([0-9]{1,2})")
 """``ANSWER_COMMAND``, with the parts of the delivery's id."""
 _REMEMBERED = 100
 """Of how many answers a conversation knows that they were given, until that is recorded."""

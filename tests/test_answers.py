@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.fake_channel import Mood
 from tests.people import Json, Person, Sender
 from tests.serving import serving
 from tests.waiting import until
@@ -86,6 +87,18 @@ class TestAnAnswer:
         assert await taps(ann, approve) == [NOTED]
         assert await taps(ann, reject) == [STANDS]
         assert await taps(ann, approve) == [STANDS]
+        assert await result(sender, notification) == "approve 17"
+
+    async def test_stands_before_it_is_recorded(self, ann: Person, sender: Sender) -> None:
+        """While the channel says wait, nothing that was committed is carried out."""
+        await ann.says("hello")
+        notification, (approve, reject) = await asked(ann, sender, APPROVE, REJECT)
+        ann.channel.answers(ann.conversation, Mood(status=429, headers={"Retry-After": "1"}))
+        assert await ann.says("hello") == []
+        assert await taps(ann, approve) == []
+        assert await taps(ann, reject) == []
+        assert (await sender.delivery(notification))["result"] is None
+        await ann.hears("You sent: hello", NOTED, STANDS)
         assert await result(sender, notification) == "approve 17"
 
     async def test_can_be_given_to_what_is_opened_later(self, ann: Person, sender: Sender) -> None:

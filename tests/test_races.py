@@ -203,9 +203,8 @@ def letter(number: int) -> Delivery:
 
 
 def found(what: str, texts: Sequence[str]) -> list[int]:
-    """The numbers of what was shown, in its order; a digest has the newest first."""
-    shown = [[int(number) for number in re.findall(rf"{what} (\d+);", text)] for text in texts]
-    return [number for numbers in shown for number in sorted(numbers)]
+    """The numbers of what was shown, in its order."""
+    return [int(number) for text in texts for number in re.findall(rf"{what} (\d+);", text)]
 
 
 def shows(place: Place, number: int) -> bool:
