@@ -429,6 +429,7 @@ class Service:
                 *(self._web.app, self.transcripts, self._receive),
                 keep=self._keep,
                 tokens=DirectLineTokens(self.store, clock=self.clock),
+                origins=settings.direct_line_origins,
             )
         self._server = Server(self._web.app)
         self._stack.push_async_callback(self._stop_serving)

@@ -206,6 +206,18 @@ def _service_urls(value: str) -> tuple[str, ...]:
     return tuple(allowed)
 
 
+def _origins(value: str) -> tuple[str, ...]:
+    """As browsers write them: without a path, and without the port that is the scheme's own."""
+    origins = []
+    for item in _items(value.lower()):
+        parts = re.fullmatch(r"(https?)://((?:\[[0-9a-f:.]+\]|[\w.-]+))(?::(\d{1,5}))?/?", item)
+        if parts is None:
+            raise ValueError(f"{item!r} is not an origin; write it as https://host or http://host:port")
+        own = {"http": "80", "https": "443"}[parts[1]]
+        origins.append(f"{parts[1]}://{parts[2]}" + (f":{parts[3]}" if parts[3] not in (None, own) else ""))
+    return tuple(origins)
+
+
 def _api_keys(value: str) -> tuple[ApiKey, ...]:
     """``name:key[:scope+scope],…``; mistakes name the entry, never the key."""
     keys: list[ApiKey] = []
@@ -304,6 +316,7 @@ class Settings(Names):
     rate_global: Limits = Field(default=None, validate_default=True)
     """For each tenant."""
     dev_channel: bool = Field(default=None, validate_default=True)
+    direct_line_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
 
     openid_metadata_url: Annotated[str, BeforeValidator(_http_url)] | None = None
     token_issuer: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ import orjson
 from aiohttp import web
 
 from devchannel import inbound
+from devchannel.door import Door
 from devchannel.page import PAGE_HEADERS
 from devchannel.tokens import TokenRefused
 from domain.errors import ConversationFull, StoreUnavailable
-from domain.loopback import why_strange
 from state.transcripts import BadWatermark, ConversationNotFound
-
-log = logging.getLogger("aside.devchannel")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,32 +33,32 @@ class Refused(Exception):
         self.code = code
 
 
-def answering(handler: Handler, *, linked: bool = False) -> Handler:
-    """``handler`` for this machine alone, with the channel's errors; ``linked``: others may have a link to it."""
+def answering(handler: Handler, door: Door, *, linked: bool = False) -> Handler:
+    """``handler`` for those whom ``door`` lets in, with the channel's errors."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        if reason := why_strange(request.remote, request.headers, linked=linked):
-            ids = {"action": "stranger_refused", "peer": request.remote, "origin": request.headers.get("Origin", "")}
-            log.warning("a request to the local channel was refused: %s", reason, extra=ids)
-            detail = f"The local channel is for this machine alone, and this request is not served: {reason}."
-            problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail}
-            return web.Response(status=403, body=orjson.dumps(problem), content_type="application/problem+json")
-        try:
-            return await handler(request)
-        except Refused as error:
-            return _error(error.status, error.code, error)
-        except TokenRefused as error:
-            return _error(403, "TokenRefused", error)
-        except ConversationNotFound as error:
-            return _error(404, "ConversationNotFound", error)
-        except (inbound.BadActivity, BadWatermark) as error:
-            return _error(400, "BadArgument", error)
-        except (inbound.TooLarge, web.HTTPRequestEntityTooLarge) as error:
-            return _error(413, "MessageSizeTooBig", error)
-        except (StoreUnavailable, ConversationFull) as error:
-            return _error(503, "ServiceError", error)
+        response = door.refusal(request, linked=linked) or await _answer(handler, request)
+        door.tell_browser(request, response)
+        return response
 
     return answer
+
+
+async def _answer(handler: Handler, request: web.Request) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refused as error:
+        return _error(error.status, error.code, error)
+    except TokenRefused as error:
+        return _error(403, "TokenRefused", error)
+    except ConversationNotFound as error:
+        return _error(404, "ConversationNotFound", error)
+    except (inbound.BadActivity, BadWatermark) as error:
+        return _error(400, "BadArgument", error)
+    except (inbound.TooLarge, web.HTTPRequestEntityTooLarge) as error:
+        return _error(413, "MessageSizeTooBig", error)
+    except (StoreUnavailable, ConversationFull) as error:
+        return _error(503, "ServiceError", error)
 
 
 def file_answer(file: Path) -> Handler:

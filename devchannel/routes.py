@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,6 +28,7 @@ from devchannel.answers import (
     refuse_encoded,
     user_of,
 )
+from devchannel.door import Door
 from devchannel.page import STATIC
 from devchannel.tokens import TOKEN_SECONDS, Grant, TokenRefused, Tokens
 from domain.clock import Clock, system_clock
@@ -58,8 +59,13 @@ def add_routes(
     clock: Clock = system_clock,
     answer_within: float = ANSWER_WITHIN,
     keep_alive: float = KEEP_ALIVE,
+    origins: Collection[str] = (),
 ) -> DirectLine:
-    """Add the channel under ``/v3/directline`` and the chat page at ``/``. Close what is returned at shutdown."""
+    """Add the channel under ``/v3/directline`` and the chat page at ``/``. Close what is returned at shutdown.
+
+    ``origins``: of pages on this machine, other than the chat page, that may use the channel.
+    """
+    door = Door(origins)
     channel = DirectLine(
         *(transcripts, receive, keep, tokens), clock=clock, answer_within=answer_within, keep_alive=keep_alive
     )
@@ -75,9 +81,10 @@ def add_routes(
         ("POST", one + "/upload", channel.upload),
         ("GET", one + "/stream", channel.stream),
     ):
-        app.router.add_route(method, path, answering(handler))
+        app.router.add_route(method, path, answering(handler, door))
     for path, file in STATIC.items():
-        app.router.add_route("GET", path, answering(file_answer(file), linked=True))
+        app.router.add_route("GET", path, answering(file_answer(file), door, linked=True))
+    app.router.add_route("OPTIONS", BASE + "/{path:.*}", answering(door.preflight, door))
     return channel
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -33,14 +33,19 @@ def from_this_machine(peer: str | None, headers: Mapping[str, str]) -> bool:
     return _is_loopback_address(peer or "") and not any(name in headers for name in _FORWARDED)
 
 
-def why_strange(peer: str | None, headers: Mapping[str, str], *, linked: bool = False) -> str | None:
+def why_strange(
+    peer: str | None, headers: Mapping[str, str], *, linked: bool = False, friends: Collection[str] = ()
+) -> str | None:
     """Why a request comes neither from a program on this machine nor from a page that this service served to it, as
-    the rest of a sentence; None if it does. ``linked``: pages of others may have a link to it."""
+    the rest of a sentence; None if it does. ``linked``: pages of others may have a link to it. ``friends``: origins
+    whose pages, on this machine, may as well."""
     host, origin = headers.get("Host", ""), headers.get("Origin")
     if not from_this_machine(peer, headers):
         return "it comes from another machine, or through a proxy"
     if not is_loopback(host):
         return "it calls this machine by another name than a loopback one, such as http://127.0.0.1"
+    if origin in friends:
+        return None
     if (headers.get("Sec-Fetch-Site") in _OTHER_PAGES and not linked) or (
         origin is not None and not _is_of(host, origin)
     ):

@@ -707,6 +707,47 @@ async def test_a_link_leads_to_the_page_and_to_nothing_else(chat: Chat, site: st
     assert (await chat.http.get(f"{chat.path}/activities", headers=headers)).status == 403
 
 
+# Pages of other origins that are named
+
+FRIEND = "http://localhost:5173"
+
+
+@pytest.fixture
+async def befriended(serve: Serve) -> Chat:
+    return await start(await serve(origins=(FRIEND,)))
+
+
+async def test_a_page_of_a_named_origin_may_use_the_channel(befriended: Chat, bot: Bot) -> None:
+    """Its browser is told so, before it asks and with every answer, errors too."""
+    browser = {"Origin": FRIEND, "Sec-Fetch-Site": "same-site", **befriended.auth}
+    path = f"{befriended.path}/activities"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,x-ms-bot-agent"}
+    before = await befriended.http.options(path, headers={"Origin": FRIEND, **asked})
+    assert before.status == 204
+    allowed = before.headers["Access-Control-Allow-Headers"].lower()
+    assert all(name in allowed for name in ("authorization", "content-type", "x-ms-bot-agent"))
+    said = {"type": "message", "from": {"id": "u"}, "text": "hi"}
+    posted = await befriended.http.post(path, json=said, headers=browser)
+    wrong = await befriended.http.get(path, headers={**browser, "Authorization": "Bearer x"})
+    assert (posted.status, wrong.status) == (200, 403)
+    for answer in (before, posted, wrong):
+        assert answer.headers["Access-Control-Allow-Origin"] == FRIEND
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        assert answer.headers["Vary"] == "Origin"
+    socket = await befriended.http.session.ws_connect(befriended.stream_url, headers={"Origin": FRIEND})
+    await socket.close()
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:5174", "https://localhost:5173", "null", "http://evil.example"])
+async def test_a_page_of_any_other_origin_may_not(befriended: Chat, origin: str) -> None:
+    for method in ("OPTIONS", "GET"):
+        path = f"{befriended.path}/activities"
+        answer = await befriended.http.request(method, path, headers={"Origin": origin, **befriended.auth})
+        assert answer.status == 403
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert "DIRECT_LINE_ORIGINS" in (await answer.json())["detail"]
+
+
 # The page
 
 
