@@ -306,6 +306,7 @@ class Service:
                 self.store, per_conversation=settings.rate_per_conversation, per_tenant=settings.rate_global
             ),
             clock=self.clock,
+            observer=self.metrics,
         )
         adapter = AsideAdapter(clients, channel)
         services = Services(Jobs(self.jobs, self.registry, settings.jobs_per_user), self.notifications.content)
@@ -330,11 +331,13 @@ class Service:
             vouching=frozenset(settings.aad_channels),
             flush_after=settings.flush_after,
             ended=self.metrics.turn_ended,
+            observer=self.metrics,
             clock=self.clock,
         )
         self.fanout = Fanout(
             *(self.store, self.fanout_work, self.notifications, self.conversations, self.mail, self.clock),
             give_way=self.pipeline.precedence.give_way,
+            observer=self.metrics,
         )
         self.sweep = Sweep(
             store=self.store,
@@ -345,6 +348,7 @@ class Service:
             fanout=self.fanout_work,
             clock=self.clock,
             give_way=self.pipeline.precedence.give_way,
+            observer=self.metrics,
         )
         self._stack.push_async_callback(self.fanout.settle)
 
@@ -387,6 +391,7 @@ class Service:
                 lease=JOB_LEASE,
                 answer_text=job_answer,
                 clock=self.clock,
+                observer=self.metrics,
             )
             self._working = asyncio.create_task(self._worker.run(), name="jobs")
         if self.role in ("serve", "web"):

@@ -23,6 +23,7 @@ from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
+from domain.observing import Observer
 from domain.reachability import Reachability
 from domain.sending import (
     Accepted,
@@ -109,7 +110,9 @@ class Outbox:
         conversations: Conversations,
         rates: Rates,
         clock: Clock,
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._store = store
         self._turns = turns
         self._channel = channel
@@ -194,14 +197,25 @@ class Outbox:
             if activity_id is None:
                 return GiveUp(Failure.REJECTED), _NO_ID
         if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
+            self._observer.paused("limit", wait.pause)
             return wait, _TOO_EARLY
         if (not_wanted := await self._withdrawn(effect, asking=True)) is not None:
             return not_wanted, _NOT_WANTED
         answer = await self._channel.carry(effect, activity_id)
         step = next_step(answer, effect, jitter=random.random())
+        self._observe(effect, step, answer)
         if answer.answer is Answer.THROTTLED and isinstance(step, TryAgain):
             await self._limits.told_to_wait(key, effect, step.pause)
         return step, answer
+
+    def _observe(self, effect: Send, step: NextStep, answer: ChannelAnswer) -> None:
+        self._observer.sent(answer.answer)
+        if isinstance(step, TryAgain):
+            self._observer.paused("channel" if answer.answer is Answer.THROTTLED else "failure", step.pause)
+        elif isinstance(step, Accepted):
+            now = self._clock()
+            for delivery in effect.shows:
+                self._observer.shown(delivery.mode, (now - delivery.created_at).total_seconds())
 
     async def _withdrawn(self, effect: Send, *, asking: bool) -> Outdated | None:
         """What of a send has been withdrawn, None if it is to go: with ``asking``, it is not withdrawn from now on."""
@@ -286,9 +300,13 @@ class Outbox:
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
         for delivery, status in zip(effect.shows, self.reports(effect, step), strict=True):
-            run.commands += recording(run.key, status, (*effect.history, answer.detail))
+            self._record(run, status, (*effect.history, answer.detail))
             if not status.status.final:  # it is said anew, without what is over
                 run.commands.append(putting_again(run.key, delivery))
+
+    def _record(self, run: _Run, status: StatusReport, history: Sequence[str] = ()) -> None:
+        run.commands += recording(run.key, status, history)
+        self._observer.recorded(status)
 
     def _put_aside(self, run: _Run, entry: Entry, error: Exception) -> None:
         """An effect that cannot be carried out becomes a dead letter: what is behind it goes on."""
@@ -304,7 +322,7 @@ class Outbox:
         if isinstance(effect, Send) and effect.shows:
             for delivery in effect.shows:
                 failed = report(delivery, Status.FAILED, at, reason=reason, attempts=effect.attempts + 1)
-                run.commands += recording(run.key, failed, (*effect.history, cause))
+                self._record(run, failed, (*effect.history, cause))
             return
         job = effect.job.id if isinstance(effect, Submit) else None
         said = effect.activity if isinstance(effect, Send) else None
@@ -328,7 +346,7 @@ class Outbox:
             extra={"action": "send_postponed", "conversation": run.key, "attempts": effect.attempts + 1},
         )
         for status in self.reports(effect, step):
-            run.commands += recording(run.key, status)
+            self._record(run, status)
         if closing is not None:
             expires = min((to_ms(each.expires_at) - to_ms(self._clock()) for each in effect.shows), default=math.inf)
             closing = (closing[0], closing[1], min(step.pause, max(0.0, expires / 1000)))
@@ -378,7 +396,7 @@ class Outbox:
     ) -> None:
         match effect:
             case Report(report=status):
-                run.commands += recording(run.key, status)
+                self._record(run, status)
             case Answered(notification=nid, index=index, result=result):
                 run.commands.append(self._notifications.answering(nid, index, result))
             case Submit(job=request):

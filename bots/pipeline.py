@@ -48,6 +48,7 @@ from domain.effect import Send
 from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
 from domain.notification import Json
+from domain.observing import Observer
 from domain.value import value
 from state.activities import activity_from_json, json_of, to_json
 from state.fault_points import reached
@@ -99,8 +100,8 @@ class _Held:
 class Pipeline:
     """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
     whether what the bot knew of the conversation is lost. ``vouching`` are the channels that answer for what they say
-    of people. ``ended`` is told each turn's kind and outcome. ``continued`` is the handler of turns that code of the
-    bot's own begins: of its callback and the context."""
+    of people. ``ended`` is told each turn's kind and outcome, ``observer`` what it leaves behind. ``continued`` is
+    the handler of turns that code of the bot's own begins: of its callback and the context."""
 
     def __init__(
         self,
@@ -118,8 +119,10 @@ class Pipeline:
         vouching: Collection[str],
         flush_after: timedelta,
         ended: Callable[[str, str], None],
+        observer: Observer,
         clock: Clock,
     ) -> None:
+        self._observer = observer
         self._ended = ended
         self._clock = clock
         self._mail = mail
@@ -472,6 +475,9 @@ class Pipeline:
             release=True,
             closing=(self._work, held.claim, again_in),
         )
+        self._observer.left(carried.left.outbox)
+        if "inbox" in turn.fields:
+            self._observer.kept(int(turn.fields["inbox"]))
         stuck = carried.left.outbox and not blocked_for and not carried.blocked_for
         if carried.left.mail > turn.mail_left() or stuck:
             await self._work.wake(held.key)

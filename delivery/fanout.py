@@ -20,6 +20,7 @@ from domain.delivery import Delivery, Failure, Status, deliver_to, report
 from domain.errors import ConversationFull, StoreUnavailable
 from domain.ids import ConversationKey, DeliveryId, NotificationId, delivery_id
 from domain.notification import Notification
+from domain.observing import Observer
 from state.conversations import Conversations
 from state.fault_points import reached
 from state.mail import Mail
@@ -53,7 +54,9 @@ class Fanout:
         mail: Mail,
         clock: Clock,
         give_way: Callable[[], Awaitable[None]],
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._give_way = give_way
         self._store = store
         self._work = work
@@ -187,6 +190,7 @@ class Fanout:
             log.warning("a mailbox is full", extra=ids)
             failed = report(delivery, Status.FAILED, now, reason=Failure.OVERFLOW.value)
             await self._store.sequence(*recording(key, failed, ["the mailbox was full"]))
+            self._observer.recorded(failed)
 
     async def _next(self, nid: NotificationId, progress: Progress) -> list[ConversationKey]:
         if progress.audience is None:

@@ -19,6 +19,7 @@ from domain.delivery import Failure, Status, deliver_to, report
 from domain.errors import ConversationFull, StoreUnavailable
 from domain.ids import NotificationId, delivery_id
 from domain.notification import Guarantee, Notification
+from domain.observing import Observer
 from state.dead_letters import UNKNOWN, DeadLetters
 from state.mail import Mail
 from state.notifications import PAGE, DeliveryRow, Glimpse, Notifications, Progress
@@ -60,7 +61,9 @@ class Sweep:
         fanout: Work,
         clock: Clock,
         give_way: Callable[[], Awaitable[None]],
+        observer: Observer,
     ) -> None:
+        self._observer = observer
         self._store = store
         self._notifications = notifications
         self._dead_letters = dead_letters
@@ -152,7 +155,9 @@ class Sweep:
             await self._put_again(progress.notification, row)
             return
         status, reason = ending
-        await self._store.sequence(*recording(key, report(delivery, status, self._clock(), reason=reason), [LOST]))
+        ended = report(delivery, status, self._clock(), reason=reason)
+        await self._store.sequence(*recording(key, ended, [LOST]))
+        self._observer.recorded(ended)
         ids = {"action": "delivery_lost", "conversation": key, "delivery": delivery.id}
         log.warning("a delivery that lay nowhere has ended: %s", status.value, extra=ids)
 

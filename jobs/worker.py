@@ -18,6 +18,7 @@ from domain.clock import Clock, system_clock
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey, JobId, new_id
 from domain.job import Job, JobStatus
+from domain.observing import Observer
 from jobs.answers import AnswerText, answer_to
 from jobs.attempt import Attempt, Done, Failed, Stop
 from jobs.registry import JobSpec, Registry
@@ -76,7 +77,9 @@ class Worker:
         lease: float,
         answer_text: AnswerText,
         clock: Clock = system_clock,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer or Observer()
         self.name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self._store = store
         self._work = work
@@ -221,6 +224,8 @@ class Worker:
         if run.stopped is not None:
             return run.stopped
         self._note(run, "job_started", "job started", attempt=job.attempt, job_name=job.name)
+        if job.attempt == 1:
+            self._observer.job_started((self._clock() - job.created_at).total_seconds())
         run.attempt = Attempt(job, spec)
         return await run.attempt.outcome()
 
@@ -254,11 +259,13 @@ class Worker:
             ),
         )
         reached("job_recorded")
+        self._observer.job_ended(job.status)
         self._note(run, f"job_{job.status.value}", f"job {job.status.value}", job_name=job.name)
         await self._close(run)
 
     async def _retry(self, run: _Run, error: str, pause: float) -> None:
         await self._record(run, lambda fence: self._store.retry(run.conversation, run.job_id, fence, error))
+        self._observer.job_ended(JobStatus.WAITING)
         self._note(run, "job_retry", "a job is to be tried again", again_in=round(pause, 3))
         await self._close(run, again_in=pause)
 

@@ -134,7 +134,8 @@ class DeadLetters:
         )
 
     async def count(self) -> int:
-        return int(await self._store.run("ZCARD", keys.dead_letters()))
+        too_old = self._clock() - timedelta(seconds=keys.DEAD_LETTER_TTL)
+        return int(await self._store.run("ZCOUNT", keys.dead_letters(), f"({to_ms(too_old)}", "+inf"))
 
 
 def _letter(letter: DeliveryId, data: bytes | None) -> DeadLetter | None:

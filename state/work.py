@@ -142,6 +142,27 @@ return ticket
 )
 
 
+# KEYS work -> {members, those that are due, ms for which the first of them has been}
+_MEASURE = Script(
+    _NOW
+    + """
+local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local overdue = head[2] and math.max(0, math.floor(now - head[2])) or 0
+return {redis.call('ZCARD', KEYS[1]), redis.call('ZCOUNT', KEYS[1], '-inf', now), overdue}
+"""
+)
+
+
+@value
+class Load:
+    """How much work there is: ``due`` waits for somebody to take it, the rest is in hand or to be done later."""
+
+    length: int
+    due: int
+    overdue: float
+    """Seconds for which the first that is due has been."""
+
+
 @value
 class Claim:
     """A member that is in this process's hand until its lease ends."""
@@ -223,6 +244,10 @@ class Work:
 
     async def length(self) -> int:
         return int(await self._store.run("ZCARD", self._key))
+
+    async def load(self) -> Load:
+        length, due, overdue = await self._store.call(_MEASURE, [self._key], [])
+        return Load(length=int(length), due=int(due), overdue=int(overdue) / 1000)
 
     async def wait(self, seconds: float) -> None:
         """Return when something may have become due, here or (while :meth:`listen` runs) in another process,

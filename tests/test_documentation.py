@@ -32,6 +32,7 @@ from tests.fake_channel import FakeChannel
 from tests.processes import Processes
 from tests.test_structure import requirements
 from web import messages, notify_model
+from web.metrics import Metrics
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
@@ -306,6 +307,15 @@ class TestActions:
         """Each action that the code logs is in the table, at the level at which it is logged, and no other is."""
         table = {row[0].strip("`"): {row[1]} for row in rows(DOCS / "operations.md", "action")}
         assert table == _logged()
+
+
+class TestMetrics:
+    def test_are_all_explained(self) -> None:
+        """Each that the service exposes is in the table with its type, and no other is."""
+        table = {row[0].strip("`"): row[1] for row in rows(DOCS / "operations.md", "metric")}
+        families = Metrics().registry.collect()
+        ending = {"counter": "_total"}
+        assert table == {family.name + ending.get(family.type, ""): family.type for family in families}
 
 
 def _logged() -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ import pytest
 
 from state import keys
 from state.store import Store
-from state.work import Claim, Work
+from state.work import Claim, Load, Work
 from tests.waiting import until
 
 LEASE = 60.0
@@ -62,6 +62,20 @@ async def test_what_is_woken_is_claimed_oldest_first(store: Store) -> None:
     assert await members(work, 2) == ["c", "a"]
     assert await members(work) == ["b"]
     assert await members(work) == []
+
+
+async def test_its_load_tells_what_waits_and_for_how_long(store: Store) -> None:
+    """Apart from what is in hand, and from what is to be done later."""
+    work = a_work(store)
+    assert await work.load() == Load(length=0, due=0, overdue=0.0)
+    await claimed(work, "in hand")
+    await work.wake("later", delay=60)
+    assert await work.load() == Load(length=2, due=0, overdue=0.0)
+    await work.wake("due", "due too")
+    await store.run("ZINCRBY", keys.work("conversations"), -30_000, "due")
+    load = await work.load()
+    assert (load.length, load.due) == (4, 2)
+    assert 30 <= load.overdue < 60
 
 
 class TestFairWork:

@@ -32,6 +32,7 @@ def sweep_of(service: Service, clock: Clock = in_a_minute) -> Sweep:
         fanout=service.fanout_work,
         clock=clock,
         give_way=service.pipeline.precedence.give_way,
+        observer=service.metrics,
     )
 
 

@@ -265,7 +265,7 @@ def _dead_letter_routes(services: WebServices) -> list[Route]:
 
 def _operation_routes(services: WebServices, messages: Messages, description: _Description) -> list[Route]:
     ready = services.ready or store_ready(services.store)
-    health = Health(ready, services.metrics, services.works, lambda: messages.draining)
+    health = Health(ready, services.metrics, services.works, services.dead_letters, lambda: messages.draining)
     return [
         Route(
             method="GET",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from aiohttp import web
 
 from domain.errors import StoreUnavailable
+from state.dead_letters import DeadLetters
 from state.store import Store
 from state.work import Work
 from web.metrics import Metrics
@@ -43,7 +44,15 @@ def store_ready(store: Store) -> Ready:
 class Health:
     """``draining`` tells whether the service is shutting down, and so is not to be sent anything more."""
 
-    def __init__(self, ready: Ready, metrics: Metrics, works: Mapping[str, Work], draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ready: Ready,
+        metrics: Metrics,
+        works: Mapping[str, Work],
+        dead_letters: DeadLetters,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._dead_letters = dead_letters
         self._ready = ready
         self._draining = draining
         self._metrics = metrics
@@ -66,7 +75,8 @@ class Health:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """What this process has counted, whether or not the store can be asked how much there is to do."""
-        await asyncio.gather(*(self._measure(queue, work) for queue, work in self._works.items()))
+        works = (self._measure(queue, work) for queue, work in self._works.items())
+        await asyncio.gather(*works, self._count_dead_letters())
         return web.Response(
             body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -74,6 +84,13 @@ class Health:
     async def _measure(self, queue: str, work: Work) -> None:
         try:
             async with asyncio.timeout(STORE_WITHIN):
-                self._metrics.work_length(queue, await work.length())
+                self._metrics.work_load(queue, await work.load())
         except (StoreUnavailable, TimeoutError):
             log.warning("the length of %s cannot be measured", queue, extra={"action": "work_unmeasured"})
+
+    async def _count_dead_letters(self) -> None:
+        try:
+            async with asyncio.timeout(STORE_WITHIN):
+                self._metrics.dead_letters(await self._dead_letters.count())
+        except (StoreUnavailable, TimeoutError):
+            log.warning("dead letters cannot be counted", extra={"action": "work_unmeasured"})
