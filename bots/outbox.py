@@ -244,6 +244,7 @@ class Outbox:
             if step is None:
                 break
             await self._settle(run, effect, step, _TOO_LATE if isinstance(step, Expired) else _NOT_WANTED)
+            await _insist(partial(self._limits.give_back, key, effect))
             run.done.append(entry.id)
             # A place under the limits was its own; a channel's word is about the whole conversation.
             blocked_for = blocked_for if effect.throttled and not effect.reserved else 0.0

@@ -36,6 +36,11 @@ class SendLimits:
         wait = max(own, shared)
         return TryAgain(wait, counts=False, reserved=True, held_back=shared > own) if wait > 0 else None
 
+    async def give_back(self, key: ConversationKey, effect: Send) -> None:
+        """What has waited for its place does not leave after all."""
+        if effect.reserved and not _answers(effect):
+            await self._rates.give_back(key, _tenant(key, effect))
+
     async def told_to_wait(self, key: ConversationKey, effect: Send, seconds: float) -> None:
         """Note that the channel wants nothing from the conversation for so long; it may be about its tenant."""
         tenant = _tenant(key, effect)

@@ -58,6 +58,20 @@ return math.ceil(wait)
 """
 )
 
+# KEYS rate | nothing, nothing, nothing, nothing, (ms a send, sends at once)... : a place that was kept is not used
+_GIVE_BACK = Script(
+    """
+local t = redis.call('TIME'); local now = t[1] * 1000 + t[2] / 1000
+for i = 5, #ARGV, 2 do
+  local used = tonumber(redis.call('HGET', KEYS[1], i) or 0)
+  if used > now then
+    redis.call('HSET', KEYS[1], i, string.format('%.3f', math.max(now, used - ARGV[i])))
+  end
+end
+return 1
+"""
+)
+
 # KEYS rate | ttl in s, window in ms, conversation, ms to wait, is an answer
 # -> {now, conversation, when it was told, until when it waits, ...}, or {} for an answer during a pause
 _TOLD = Script(
@@ -132,6 +146,13 @@ class Rates:
                 self._goes_on_until.clear()
             self._goes_on_until[tenant] = time.monotonic() + LOOK_AGAIN
         return own, shared
+
+    async def give_back(self, key: ConversationKey, tenant: str) -> None:
+        """A send that has its place does not leave: whoever comes next has not to wait for it."""
+        used = ((keys.rate(key), self._per_conversation), (keys.tenant_rate(tenant), self._per_tenant))
+        await self._store.together(
+            *(scripted(_GIVE_BACK, [name], ["", "", "", "", *limits]) for name, limits in used if limits)
+        )
 
     def _has_to_ask(self, tenant: str, answer: bool, has_place: bool) -> bool:
         """Whether a limit of the tenant is to be counted or waited for, or a pause may be in the way."""

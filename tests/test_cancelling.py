@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import aiohttp
 import pytest
@@ -136,6 +137,28 @@ class TestWhatWaitsForTheLimits:
             await waits_in_outbox(sender, person, 0)
             assert await person.says("and?") == ["You sent: and?"]
         assert await counts(sender, notification) == {"cancelled": 12}
+
+    async def test_keeps_nobody_else_waiting(
+        self, service: Service, sender: Sender, http: aiohttp.ClientSession, channel: FakeChannel
+    ) -> None:
+        """What is to be said instead has the places of what was withdrawn."""
+        ann, bob = (Person(http, url_of(service), channel, name, f"a:{name}-waits") for name in ("ann", "bob"))
+        await ann.says("hello")
+        await bob.says("hello")
+        notification = await sender.notifies({"conversations": [ann.key, bob.key]}, "never mind")
+        for person in (ann, bob):
+            held = ("HEXISTS", keys.conversation(ConversationKey(person.key)), "blocked")
+            await until(partial(service.store.run, *held))
+
+        async def hours() -> float:
+            (used,) = await service.store.run("KEYS", "aside:rate:*")
+            return max(float(until) for until in await service.store.run("HVALS", used)) / 3_600_000
+
+        before = await hours()
+        await spared(sender, notification)
+        for person in (ann, bob):
+            await waits_in_outbox(sender, person, 0)
+        assert await hours() == pytest.approx(before - 2, abs=0.1)
 
 
 class TestWhatTheChannelToldToWait:

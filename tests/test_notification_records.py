@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.delivery import Status, StatusReport
+from domain.delivery import Status, StatusReport, deliver_to
 from domain.ids import ConversationKey, NotificationId, delivery_id
 from domain.notification import Content, Guarantee, Mode, Notification
 from state import keys
@@ -286,6 +286,54 @@ def test_counts_are_what_the_rows_say(told: list[tuple[int, Status]]) -> None:
             mine = [status for index, status in told if index == row.index]
             ends = [status for status in mine if status.final]
             assert row.status is (ends[0] if ends else mine[-1] if mine else Status.PENDING)
+        await bench.store.close()
+
+    asyncio.run(run())
+
+
+STEPS = ("enter", "report", "ask", "cancel", "withdraw", "reopen", "take up")
+steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3), st.sampled_from(Status)), max_size=25)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps, st.booleans())
+def test_everybody_is_counted_once(taken: list[tuple[str, int, Status]], twice: bool) -> None:
+    """Cancelled, asked for, taken up and replayed in any order, each step once or repeated by who got no answer."""
+
+    async def step(bench: Bench, what: str, index: int, status: Status) -> None:
+        rows = {row.index: row for row in (await bench.records.deliveries(N))[0]}
+        if what == "enter":
+            await bench.records.enter(N, 2, conversations(2, 2), Status.PENDING)
+        elif what == "report":
+            await bench.report(index, status, may_be_repeated=index == 0)
+        elif what == "ask":
+            await bench.records.wanted([deliver_to(notification(), index, NOW)], asking=True)
+        elif what == "cancel":
+            await bench.records.cancel(N)
+        elif what == "withdraw" and (progress := await bench.records.progress(N)) is not None:
+            await bench.records.withdraw(N, progress, 2)
+        elif what == "reopen":
+            await bench.records.reopen(N, index, NOW)
+        elif what == "take up" and index in rows:
+            await bench.records.take_up(N, rows[index])
+
+    async def run() -> None:
+        bench = Bench(Store.connect("memory://"))
+        await bench.accept(recipients=4)
+        await bench.records.enter(N, 0, conversations(2), Status.PENDING)
+        for each in taken:
+            for _ in range(1 + twice):
+                await step(bench, *each)
+        await bench.check_counts()
+        values = await bench.store.run("HVALS", keys.deliveries(N))
+        asked = sum(b'"asked":1' in value for value in values)
+        assert int(await bench.store.run("HGET", keys.notification(N), "asked") or 0) == asked
+        record = await bench.records.get(N)
+        assert record is not None
+        assert sum(record.counts_at(NOW).values()) == 4
+        ended = sum(count for status, count in record.counts.items() if status.final)
+        cancelled = record.counts.get(Status.CANCELLED, 0)
+        assert await bench.records.cancel(N) == 4 - (ended - cancelled) - asked
         await bench.store.close()
 
     asyncio.run(run())

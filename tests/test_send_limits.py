@@ -56,6 +56,18 @@ class TestALimitOfATenant:
         waits = [await news(process, n) for n, process in enumerate((one, two, one, two, one))]
         assert waits == about(0, 0, 1000, 2000, 3000)
 
+    async def test_has_a_place_again_that_is_given_back(self, rates: MakeRates) -> None:
+        """What was withdrawn keeps nobody waiting; what has gone is not undone."""
+        limits = rates(per_tenant=self.LIMIT)
+        waits = [await news(limits, n) for n in range(5)]
+        assert waits == about(0, 0, 1000, 2000, 3000)
+        for number in (4, 3, 2):
+            await limits.give_back(c(number), HERE)
+        assert [await news(limits, n) for n in (5, 6)] == about(1000, 2000)
+        for number in range(9):
+            await limits.give_back(c(number), HERE)
+        assert [await news(limits, n) for n in range(3)] == about(0, 0, 1000)
+
     async def test_does_not_ask_twice_for_one_send(self, rates: MakeRates) -> None:
         """What has waited for its slot goes, and takes no other's."""
         limited = rates(per_tenant=self.LIMIT)
