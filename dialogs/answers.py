@@ -12,15 +12,13 @@ from botbuilder.core import TurnContext
 from dialogs.inbox import ContentOf
 from dialogs.presentation import ANSWER_COMMAND, ANSWER_FIELD
 from domain.effect import Answered
-from domain.ids import DeliveryId, NotificationId, delivery_id
+from domain.ids import NotificationId, delivery_id
 from domain.notification import Json
 from state.notifications import DeliveryRow
-from state.turn import Turn, turn_of
+from state.turn import turn_of
 
 _SAID = re.compile(r"answer (ntf_\w{1,100})\.([0-9]{1,9}) ([0-9]{1,2})")
 """``ANSWER_COMMAND``, with the parts of the delivery's id."""
-_REMEMBERED = 100
-"""Of how many answers a conversation knows that they were given, until that is recorded."""
 
 RowOf = Callable[[NotificationId, int], Awaitable[DeliveryRow | None]]
 
@@ -66,10 +64,9 @@ async def answered(context: TurnContext, tap: Tap, content_of: ContentOf, row_of
     if "value" not in action:
         return None
     delivery = delivery_id(tap.notification, tap.index)
-    first = row.result is None and delivery not in turn.state.own.get("answered", ())
+    first = row.result is None
     if first:
         turn.effects.append(Answered(notification=tap.notification, index=tap.index, result=action["value"]))
-        _note(turn, delivery)
     event = {
         "delivery": delivery,
         "notification": tap.notification,
@@ -79,7 +76,3 @@ async def answered(context: TurnContext, tap: Tap, content_of: ContentOf, row_of
         "content": content.to_json(),
     }
     return Answer(title=action["title"], event=event, first=first)
-
-
-def _note(turn: Turn, delivery: DeliveryId) -> None:
-    turn.state.own["answered"] = [*turn.state.own.get("answered", ()), delivery][-_REMEMBERED:]
