@@ -233,6 +233,8 @@ async def test_a_store_where_everything_is_done_holds_only_what_is_known(store: 
         keys.conversation(K),
         keys.user(ANN),
         keys.conversations(),
+        keys.channels(),
+        keys.threads(),
         keys.by_user("ann"),
         keys.by_aad_object("00-a"),
         keys.notifications(),
