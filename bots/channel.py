@@ -41,7 +41,7 @@ DETAIL = 300
 
 _DOUBTFUL = (408, 412, 500, 502, 503, 504)
 _MISSING = (404, 410)
-_BLOCKED_CODES = ("MessageWritesBlocked",)
+_BLOCKED_CODES = ("MessageWritesBlocked", "ConversationBlockedByUser")
 _UNINSTALLED_CODES = ("ForbiddenOperationException", "BotNotInConversationRoster", "BotDisabledByAdmin")
 """Microsoft Learn, "Send proactive messages" and "Proactive bot and message API error codes"."""
 

@@ -16,11 +16,12 @@ from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 
 from bots.adapter import AsideAdapter
 from bots.later import Later
-from bots.outbox import Outbox, postponed
+from bots.outbox import UNREACHABLE, Outbox, postponed
+from bots.presence import note
 from bots.references import outbound_frame
 from domain.effect import Operation, Report, Send
 from domain.notification import Guarantee
-from domain.sending import Accepted, Outdated, TryAgain
+from domain.sending import Accepted, GiveUp, Outdated, TryAgain
 from state.doubts import doubtful, mark
 from state.fault_points import reached
 from state.pins import PAUSES, Pin
@@ -143,6 +144,8 @@ class EarlyOutput:
         else:
             ids = {"action": "early_send_failed", "conversation": turn.conversation}
             log.warning("a send before the commit failed: %s", answer.detail, extra=ids)
+            if isinstance(step, GiveUp) and step.reason in UNREACHABLE:
+                note(turn, UNREACHABLE[step.reason], answer.detail)
 
     def carry_over(self, ended: Turn) -> set[str]:
         """Note what went out in the turn that takes this one's place after it failed, so that it is not said again.

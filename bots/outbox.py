@@ -11,7 +11,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, assert_never
@@ -20,11 +20,11 @@ from bots.channel import Channel
 from bots.send_limits import SendLimits
 from domain.clock import Clock, to_ms
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
-from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Report, Send, Submit
+from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey
 from domain.observing import Observer
-from domain.reachability import Reachability
+from domain.reachability import Reachability, Standing
 from domain.sending import (
     Accepted,
     Answer,
@@ -35,6 +35,7 @@ from domain.sending import (
     Outdated,
     TryAgain,
     Unknowable,
+    barred,
     before_send,
     next_step,
     outdated,
@@ -62,17 +63,18 @@ TRIES = 3
 INSIST_SECONDS = (0.05, 1.0)
 """The first and the longest pause between tries to reach the store while an outbox is carried out."""
 
-_UNREACHABLE = {
+UNREACHABLE = {
     Failure.BLOCKED: Reachability.BLOCKED,
     Failure.UNINSTALLED: Reachability.UNINSTALLED,
     Failure.GONE: Reachability.GONE,
 }
 
 
-_RECORDS = (Report, Answered, Index)
+_RECORDS = (Report, Answered, Index, Reach)
 """What leaves with the acknowledgement. All else takes a while, in which the answer to a send would be lost."""
 
 _TOO_EARLY = ChannelAnswer(answer=Answer.THROTTLED, detail="the send limits say wait")
+_NOT_SENT_TO = ChannelAnswer(answer=Answer.NOT_SENT, detail="the bot cannot speak there: it was not sent")
 _NEVER_TOLD = ChannelAnswer(answer=Answer.DOUBTFUL, detail="whoever sent it did not live to record the answer")
 _NO_ID = ChannelAnswer(answer=Answer.REJECTED, detail="the channel's id of what is to be changed is not known")
 _TOO_LATE = ChannelAnswer(answer=Answer.NOT_SENT, detail="it expired while it waited to be sent")
@@ -85,6 +87,7 @@ class CarriedOut:
 
     left: Left
     blocked_for: float | None = None
+    standing: Standing = field(default_factory=Standing)
 
 
 @dataclass
@@ -96,6 +99,7 @@ class _Run:
     done: list[str]
     sent: list[tuple[str, str]]
     commands: list[Command]
+    standing: Standing
 
 
 class Outbox:
@@ -135,16 +139,18 @@ class Outbox:
         blocked_for: float | None = None,
         release: bool,
         closing: tuple[Work, Claim, float | None] | None = None,
+        standing: Standing,
     ) -> CarriedOut:
         """Carry out ``entries`` from the head of the outbox; then, with ``release``, let go of the lock and,
         with ``closing``, of the work in hand. ``sent``: ids of activities that went out before the commit.
         ``doubtful``: the first send may have gone out already, from a process that died or lost the conversation.
         ``answering``: the user has spoken and waits for it. ``service_url``: where the conversation is now.
         ``blocked_for``: seconds for which the channel wants nothing, as it said before the commit.
+        ``standing``: whether the bot can speak there; where it cannot, sends are given up untried.
 
         Raises :class:`LeaseLost`.
         """
-        run = _Run(key, token, [], list(sent), [])
+        run = _Run(key, token, [], list(sent), [], standing)
         for position, entry in enumerate(entries):
             if not isinstance(entry.effect, Send):
                 try:
@@ -168,7 +174,7 @@ class Outbox:
             if not self._turns.surely_held(token):
                 await _insist(partial(self._turns.assure, key, token))
             try:
-                step, answer = await self.send(key, effect, run.sent)
+                step, answer = await self._attempt(run, effect)
             except LeaseLost:
                 raise
             except Exception as error:
@@ -183,7 +189,15 @@ class Outbox:
                 await self._acknowledge(run, release=False)
                 reached("acknowledged")
         left = await self._acknowledge(run, release=release, closing=closing, blocked_for=blocked_for)
-        return CarriedOut(left=left)
+        return CarriedOut(left=left, standing=run.standing)
+
+    async def _attempt(self, run: _Run, effect: Send) -> tuple[NextStep, ChannelAnswer]:
+        untried = barred(effect, run.standing, self._clock())
+        if untried is None or before_send(effect, self._clock()) is not None:
+            return await self.send(run.key, effect, run.sent)
+        if (not_wanted := await self._withdrawn(effect, asking=False)) is not None:
+            return not_wanted, _NOT_WANTED
+        return untried, _NOT_SENT_TO
 
     async def send(
         self, key: ConversationKey, effect: Send, sent: Sequence[tuple[str, str]] = ()
@@ -233,7 +247,7 @@ class Outbox:
 
         Raises :class:`LeaseLost`.
         """
-        run = _Run(key, token, [], [], [])
+        run = _Run(key, token, [], [], [], Standing())
         for entry in entries:
             effect, now = entry.effect, self._clock()
             if not isinstance(effect, Send) or not any(
@@ -257,7 +271,11 @@ class Outbox:
         """What became of the deliveries that a send showed."""
         now = self._clock()
         repeats = _repeats(postponed(effect, step, _TOO_EARLY) if isinstance(step, TryAgain) else effect)
-        tried = not isinstance(step, Expired | Outdated) and not (isinstance(step, TryAgain) and step.reserved)
+        tried = not (
+            isinstance(step, Expired | Outdated)
+            or (isinstance(step, TryAgain) and step.reserved)
+            or (isinstance(step, GiveUp) and not step.tried)
+        )
         reports = []
         for delivery in effect.shows:
             status = _status_of(delivery, effect, step, now)
@@ -290,16 +308,13 @@ class Outbox:
             log.warning(
                 "a send was given up: %s (%s)", step.reason, answer.detail, extra={"action": "send_given_up", **ids}
             )
-            if step.reason in _UNREACHABLE:
-                reach = _UNREACHABLE[step.reason]
-                at = to_ms(self._clock())
-                await _insist(partial(self._conversations.set_reachability, run.key, reach, answer.detail, at))
         elif isinstance(step, Expired):
             log.info("a send came too late", extra={"action": "send_expired", **ids})
         elif isinstance(step, Outdated):
             log.info("a send was withdrawn: %s", answer.detail, extra={"action": "send_withdrawn", **ids})
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
+        self._learn(run, step, answer)
         for delivery, status in zip(effect.shows, self.reports(effect, step), strict=True):
             self._record(run, status, (*effect.history, answer.detail))
             if not status.status.final:  # it is said anew, without what is over
@@ -308,6 +323,19 @@ class Outbox:
     def _record(self, run: _Run, status: StatusReport, history: Sequence[str] = ()) -> None:
         run.commands += recording(run.key, status, history)
         self._observer.recorded(status)
+
+    def _learn(self, run: _Run, step: NextStep, answer: ChannelAnswer) -> None:
+        """Note what a send has found of whether the bot can speak there."""
+        before, now = run.standing, self._clock()
+        if isinstance(step, Accepted):
+            reach = Reachability.ACTIVE
+        elif isinstance(step, GiveUp) and step.tried and answer is not _NO_ID:
+            reach = UNREACHABLE.get(step.reason, before.reach)
+        else:
+            return
+        if not before.active or reach is not before.reach:
+            run.standing = before.after(reach, now)
+            run.commands += self._conversations.reaching(run.key, run.standing, answer.detail, before)
 
     def _put_aside(self, run: _Run, entry: Entry, error: Exception) -> None:
         """An effect that cannot be carried out becomes a dead letter: what is behind it goes on."""
@@ -358,7 +386,7 @@ class Outbox:
             rewritten=Entry(id=entry_id, effect=postponed(effect, step, answer)),
             blocked_for=step.pause,
         )
-        return CarriedOut(left=left, blocked_for=step.pause)
+        return CarriedOut(left=left, blocked_for=step.pause, standing=run.standing)
 
     async def _acknowledge(
         self,
@@ -393,7 +421,7 @@ class Outbox:
         return left
 
     async def _apply(
-        self, run: _Run, effect: Submit | Cancel | Notify | Report | Answered | Index | Leave | Broken
+        self, run: _Run, effect: Submit | Cancel | Notify | Report | Answered | Index | Leave | Reach | Broken
     ) -> None:
         match effect:
             case Report(report=status):
@@ -407,6 +435,8 @@ class Outbox:
                 await self._jobs.cancel(run.key, job_id)
             case Notify(notification=notification):
                 await self._notifications.accept(notification, Listed(conversations=(run.key,)), 1)
+            case Reach(active=active):
+                run.commands += self._conversations.counting(run.key, active=active)
             case Leave():
                 await self._conversations.leave(effect)
             case Index():

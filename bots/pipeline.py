@@ -39,6 +39,7 @@ from bots.lines import Lines
 from bots.locales import usable
 from bots.outbox import Outbox
 from bots.precedence import Precedence
+from bots.presence import presence
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
 from bots.send_limits import may_go_at_once
@@ -49,6 +50,7 @@ from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
 from domain.notification import Json
 from domain.observing import Observer
+from domain.reachability import Reachability, Standing
 from domain.value import value
 from state.activities import activity_from_json, json_of, to_json
 from state.fault_points import reached
@@ -221,7 +223,10 @@ class Pipeline:
                 set_aside_what_failed(turn, user=False)
                 if turn.record is None:
                     _nobody_there(turn)
-                elif turn.mail or turn.withdrawn or turn.state.own.get("inbox"):
+                    return
+                if turn.standing.bars(turn.at):
+                    _not_sent_to(turn)
+                if turn.mail or turn.withdrawn or turn.state.own.get("inbox"):
                     identity = self._adapter.create_claims_identity(self._app_id)
                     turn.user = spoken_to(turn)
                     activity = proactive_activity(turn)
@@ -361,7 +366,7 @@ class Pipeline:
                     *(turn, self._adapter, self._turns, self._outbox),
                     after=self._flush_after,
                     activity=activity,
-                    blocked=bool(blocked_for),
+                    blocked=bool(blocked_for) or not _standing(turn, activity).active,
                 )
                 if activity is None:
                     await self._give_way(held.key)
@@ -421,14 +426,17 @@ class Pipeline:
                 answering=activity is not None,
                 service_url=_address(begun.turn, activity),
                 release=False,
+                standing=_standing(begun.turn, activity),
             )
+            begun.turn.standing = carried.standing
             waiting, blocked_for = carried.left.outbox, carried.blocked_for or 0.0
         if waiting < OUTBOX or not blocked_for:
             return blocked_for
         log.warning("an outbox is full", extra={"action": "outbox_full", "conversation": held.key})
         self._ended("proactive" if activity is None else "user", "refused")
         closing = (self._work, held.claim, blocked_for)
-        await self._outbox.carry_out(held.key, held.token, [], release=True, closing=closing)
+        standing = begun.turn.standing
+        await self._outbox.carry_out(held.key, held.token, [], release=True, closing=closing, standing=standing)
         raise ConversationFull("The channel accepts nothing for this conversation now.", blocked_for)
 
     async def _give_way(self, key: ConversationKey) -> None:
@@ -474,6 +482,7 @@ class Pipeline:
             blocked_for=early.blocked_for or None,
             release=True,
             closing=(self._work, held.claim, again_in),
+            standing=turn.standing,
         )
         self._observer.left(carried.left.outbox)
         if "inbox" in turn.fields:
@@ -614,6 +623,21 @@ def _warn_of_repetition(turn: Turn) -> None:
     ids = {"conversation": turn.conversation, "deliveries": sorted(turn.doubted)}
     text = "a turn that never committed had said something already, which may be said again"
     log.warning(text, extra={"action": "early_output_in_doubt", **ids})
+
+
+def _standing(turn: Turn, activity: Activity | None) -> Standing:
+    """Whether the bot can speak in a turn's conversation, knowing what has come in."""
+    present = activity is not None and presence(activity) is Reachability.ACTIVE
+    return Standing() if present else turn.standing
+
+
+def _not_sent_to(turn: Turn) -> None:
+    """Mail for a conversation where the bot cannot speak: the sender is told at once, and may have it tried."""
+    tried = {each.id for each in turn.mail if each.replayed or each.id in turn.withdrawn or each.expires_at <= turn.at}
+    for delivery in turn.mail:
+        if delivery.id not in tried:
+            turn.report(delivery, Status.FAILED, reason=Failure(turn.standing.reach.value).value)
+    turn.mail = [delivery for delivery in turn.mail if delivery.id in tried]
 
 
 def _nobody_there(turn: Turn) -> None:

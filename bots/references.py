@@ -16,13 +16,13 @@ from botbuilder.schema import (
 )
 
 from bots.locales import usable
+from bots.presence import note, presence
 from domain.clock import to_ms
 from domain.delivery import Delivery
 from domain.effect import Leave
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.place import Place, place_of
-from domain.reachability import Reachability
 from state.activities import model_from_json, model_of, to_json
 from state.conversations import index_of
 from state.turn import Turn
@@ -83,19 +83,8 @@ def inbound_record(turn: Turn, activity: Activity, vouching: Collection[str]) ->
     if activity.type in _SPEAKS:
         turn.last_spoke = turn.at
         turn.fields["spoke"] = str(to_ms(turn.at))
-    removed = activity.type == ActivityTypes.installation_update and activity.action == "remove"
-    if removed:
-        turn.fields |= {"reach": Reachability.UNINSTALLED.value, "reach_since": str(to_ms(turn.at))}
-    elif not turn.reachable and _present(activity):
-        turn.fields |= {"reach": Reachability.ACTIVE.value, "reach_since": str(to_ms(turn.at)), "reach_detail": ""}
-
-
-def _present(activity: Activity) -> bool:
-    """Whether an activity shows that the bot is in the conversation: being taken out of it is told in activities
-    too, of more than one type."""
-    if activity.type == ActivityTypes.conversation_update:
-        return bool(activity.members_added)
-    return activity.type in _SPEAKS or activity.type == ActivityTypes.installation_update
+    if (reach := presence(activity)) is not None:
+        note(turn, reach)
 
 
 def _conversation(activity: Activity, known: Json, vouched: bool) -> Json:

@@ -76,7 +76,7 @@ class Replay:
         now = self._clock()
         if delivery.expires_at <= now:
             delivery = replace(delivery, expires_at=now + LATE)
-        put = await self._mail.put_again(letter.conversation, delivery, letter.replayed_for)
+        put = await self._mail.put_again(letter.conversation, replace(delivery, replayed=True), letter.replayed_for)
         await self._dead_letters.remove(letter)
         if not put:
             raise NothingToReplay(_REFUSED[Reopened.ENDED])

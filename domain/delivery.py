@@ -80,6 +80,8 @@ class Delivery:
     attempts: int = 0
     meant: Json | None = None
     """Of the notification: by channel the account of the one person it is for, where others read it too."""
+    replayed: bool = False
+    """Somebody wants it tried, also where the bot cannot speak as far as is known."""
     reminder: bool = False
 
     @property
@@ -113,6 +115,8 @@ class Delivery:
             body["attempts"] = self.attempts
         if self.meant:
             body["meant"] = self.meant
+        if self.replayed:
+            body["replayed"] = True
         if self.reminder:
             body["reminder"] = True
         return body
@@ -134,6 +138,7 @@ class Delivery:
             content=Content.from_json(body["content"]) if "content" in body else None,
             attempts=body.get("attempts", 0),
             meant=body.get("meant"),
+            replayed=body.get("replayed", False),
             reminder=body.get("reminder", False),
         )
 

@@ -114,6 +114,13 @@ class Leave:
     team: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Whether the bot can speak in its conversation, for whoever counts those where it cannot."""
+
+    active: bool
+
+
 @value
 class Broken:
     """What was stored as an effect and cannot be read as one; ``cause`` says why."""
@@ -122,7 +129,7 @@ class Broken:
     cause: str
 
 
-Effect = Send | Submit | Cancel | Notify | Report | Answered | Index | Leave | Broken
+Effect = Send | Submit | Cancel | Notify | Report | Answered | Index | Leave | Reach | Broken
 
 
 def effect_to_json(effect: Effect) -> Json:
@@ -153,6 +160,8 @@ def effect_to_json(effect: Effect) -> Json:
                 "channel": effect.channel,
                 "shared": effect.shared,
             }
+        case Reach():
+            return {"kind": "reach", "active": effect.active}
         case Leave():
             return {
                 "kind": "leave",
@@ -215,6 +224,8 @@ def _read(body: dict[str, Any]) -> Effect:
                 channel=body.get("channel"),
                 shared=body.get("shared", False),
             )
+        case "reach":
+            return Reach(active=body["active"])
         case "leave":
             return Leave(
                 conversation=ConversationKey(body["conversation"]),

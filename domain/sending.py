@@ -11,6 +11,7 @@ from domain.delivery import Failure
 from domain.effect import Operation, Send
 from domain.ids import DeliveryId
 from domain.notification import Guarantee
+from domain.reachability import Standing
 from domain.value import value
 
 TRIES = 8
@@ -76,6 +77,7 @@ class TryAgain:
 @dataclass(frozen=True)
 class GiveUp:
     reason: Failure
+    tried: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,13 @@ def outdated(send: Send, withdrawn: frozenset[DeliveryId]) -> Outdated | None:
     """None where it goes all the same: the answer of a job, which nobody could say anew, is shown with the rest."""
     left = [delivery for delivery in send.shows if delivery.id not in withdrawn]
     return None if any(delivery.job is not None for delivery in left) else Outdated(withdrawn)
+
+
+def barred(send: Send, standing: Standing, now: datetime) -> GiveUp | None:
+    """What a send comes to where the bot cannot speak; None if it may go, or is to try whether that is still so."""
+    if not standing.bars(now) or any(delivery.replayed for delivery in send.shows):
+        return None
+    return GiveUp(Failure(standing.reach.value), tried=False)
 
 
 def next_step(answer: ChannelAnswer, send: Send, *, jitter: float) -> NextStep:

@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from domain.clock import from_ms
+from domain.clock import from_ms, to_ms
 from domain.effect import Index, Leave
 from domain.ids import ConversationKey, JobId, UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.place import THREAD, Place, place_of, root_of
-from domain.reachability import Reachability
+from domain.reachability import Reachability, Standing
 from state import keys
-from state.scripts import Command
+from state.scripts import Argument, Command
 from state.store import Store
 
 PAGE = 500
@@ -120,6 +120,18 @@ class Conversations:
         )
         return [bool(answer) for answer in answers]
 
+    async def reachability(self, wanted: Sequence[ConversationKey]) -> list[Reachability | None]:
+        """Of each whether the bot can speak there, None where nobody ever heard of it."""
+        answers = await self._store.together(
+            *(Command(("HEXISTS", keys.conversation(key), "record")) for key in wanted),
+            *(Command(("HGET", keys.conversation(key), "reach")) for key in wanted),
+        )
+        known, reaches = answers[: len(wanted)], answers[len(wanted) :]
+        return [
+            Reachability((reach or b"active").decode()) if is_known else None
+            for is_known, reach in zip(known, reaches, strict=True)
+        ]
+
     async def of_user(self, user_id: str) -> list[ConversationKey]:
         """Where a user was heard, on every channel that knows the id."""
         return await self._members(keys.by_user(user_id))
@@ -140,8 +152,13 @@ class Conversations:
 
     async def count(self, channel_id: str | None = None) -> int:
         """How many :meth:`recipients` there are."""
-        counts = await self._store.together(*_in_range(_RECIPIENTS, "ZLEXCOUNT", channel_id))
-        return sum(map(int, counts))
+        return (await self.counts(channel_id))[0]
+
+    async def counts(self, channel_id: str | None = None) -> tuple[int, int]:
+        """How many :meth:`recipients` there are, and of those where the bot cannot speak."""
+        sets = (*_RECIPIENTS, keys.unreachable())
+        *counts, unreachable = await self._store.together(*_in_range(sets, "ZLEXCOUNT", channel_id))
+        return sum(map(int, counts)), int(unreachable)
 
     async def recipients(
         self, after: ConversationKey | None, limit: int = PAGE, channel_id: str | None = None
@@ -193,13 +210,24 @@ class Conversations:
         rows = [answers[i : i + 4] for i in range(0, len(answers), 4)]
         return [_known(key, *row) for key, row in zip(wanted, rows, strict=True)]
 
-    async def set_reachability(self, key: ConversationKey, reach: Reachability, detail: str, at_ms: int) -> None:
-        """Record that the conversation cannot be reached, or can again."""
-        if reach is Reachability.ACTIVE:
-            await self._store.run("HDEL", keys.conversation(key), "reach", "reach_detail", "reach_since")
-        else:
-            fields = ("reach", reach.value, "reach_detail", detail, "reach_since", at_ms)
-            await self._store.run("HSET", keys.conversation(key), *fields)
+    @staticmethod
+    def reaching(key: ConversationKey, found: Standing, detail: str, before: Standing) -> list[Command]:
+        """Commands that record what a send has found; a reason that was known already stands since it was."""
+        name = keys.conversation(key)
+        if found.active:
+            gone = ("reach", "reach_detail", "reach_since", "reach_tried")
+            return [Command(("HDEL", name, *gone)), *Conversations.counting(key, active=True)]
+        fields: list[Argument] = ["reach_detail", detail, "reach_tried", to_ms(found.tried) if found.tried else ""]
+        if found.reach is not before.reach and found.since:
+            fields += ["reach", found.reach.value, "reach_since", to_ms(found.since)]
+        return [Command(("HSET", name, *fields)), *Conversations.counting(key, active=False)]
+
+    @staticmethod
+    def counting(key: ConversationKey, *, active: bool) -> list[Command]:
+        """Commands that count a conversation among those where the bot cannot speak, or not; of a thread none."""
+        if root_of(key) != key:
+            return []
+        return [Command(("ZREM", keys.unreachable(), key) if active else ("ZADD", keys.unreachable(), 0, key))]
 
 
 _FIELDS = ("record", "spoke", "waiting", "dialogs", "inbox", "reach", "reach_detail", "reach_since")

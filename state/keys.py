@@ -44,6 +44,7 @@ PERMANENT = (
     "aside:conversations",
     "aside:channels",
     "aside:threads",
+    "aside:unreachable",
     "aside:by-user:*",
     "aside:by-aad:*",
     "aside:work:*",  # deleted by the store when empty
@@ -161,6 +162,11 @@ def channels() -> str:
 def threads() -> str:
     """Likewise: known conversations of channels, each thread for itself."""
     return "aside:threads"
+
+
+def unreachable() -> str:
+    """Likewise: those where the bot cannot speak, without threads."""
+    return "aside:unreachable"
 
 
 def by_user(user_id: str) -> str:

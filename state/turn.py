@@ -19,6 +19,7 @@ from domain.effect import Effect, Operation, Report, Send
 from domain.errors import NewerState, TooManySends, TurnOver, UndecodableState
 from domain.ids import ConversationKey, UserKey, channel_of
 from domain.notification import Json
+from domain.reachability import Standing
 from state import keys
 from state.codec import DEEP, Codec
 
@@ -141,8 +142,8 @@ class Turn:
     """The stored conversation record (``state.conversations``), None for a conversation not seen before."""
     last_spoke: datetime | None
     jobs_started: int
-    reachable: bool
-    """False while the channel's last word was that the conversation cannot be reached."""
+    standing: Standing
+    """Whether the bot can speak here, as far as it is known."""
     idle: bool = False
     """Whether no dialog was active when the last turn committed."""
     activity_id: str | None = None

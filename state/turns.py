@@ -23,6 +23,7 @@ from domain.effect import Effect, effect_from_json, effect_to_json
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
+from domain.reachability import Reachability, Standing
 from domain.value import value
 from state import keys
 from state.codec import Codec
@@ -53,7 +54,7 @@ _BEGIN = Script(
     + """
 local now = time()
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence')
+  'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence', 'reach_since', 'reach_tried')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
 local fence = (h[14] or 0) + 1
@@ -65,7 +66,8 @@ if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 the
 end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
-  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[13], h[11]}
+  redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[13],
+  h[15], h[16], h[11]}
 """
 )
 
@@ -311,9 +313,8 @@ class Turns:
         activity_id: str | None,
         claim: Claim | None,
     ) -> Begun:
-        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, reach, doubt, early, dialogs = (
-            answer
-        )
+        _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, *answer = answer
+        reach, doubt, early, dialogs, since, tried = answer
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         spoke_early, doubted = marked(early.decode()) if early else ("", set[str]())
         turn = Turn(
@@ -333,7 +334,11 @@ class Turns:
             record=orjson.loads(record) if record else None,
             last_spoke=from_ms(int(spoke)) if spoke else None,
             jobs_started=int(jobs),
-            reachable=reach in (None, b"active"),
+            standing=Standing(
+                reach=Reachability((reach or b"active").decode()),
+                since=from_ms(int(since)) if since else None,
+                tried=from_ms(int(tried)) if tried else None,
+            ),
             idle=dialogs == b"[]",
             activity_id=activity_id,
             spoke_early=bool(spoke_early),

@@ -471,6 +471,7 @@ async def test_a_notification_is_accepted(site: Site, to: Any, recipients: int) 
         "id": body["id"],
         "status": "pending",
         "recipients": recipients,
+        "unreachable": 0,
         "statusUrl": f"/api/notifications/{body['id']}",
     }
     assert answer.headers["Location"] == body["statusUrl"]
@@ -534,7 +535,7 @@ async def test_a_notification_is_kept_until_it_expires(site: Site, days: int) ->
 async def test_a_dry_run_records_nothing(site: Site) -> None:
     """It counts, it finds the same mistakes, and it leaves the idempotency key alone."""
     answer = await site.notify({"to": {"all": True}, "text": "hi", "dryRun": True, "id": "k"})
-    assert (answer.status, await answer.json()) == (200, {"dryRun": True, "recipients": 2})
+    assert (answer.status, await answer.json()) == (200, {"dryRun": True, "recipients": 2, "unreachable": 0})
     await problem(await site.notify({"to": {"user": "carol"}, "text": "hi", "dryRun": True}), 404)
     await problem(await site.notify({"to": TO, "dryRun": True}), 422)
     assert await site.count() == 0

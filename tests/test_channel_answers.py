@@ -20,6 +20,7 @@ __all__ = ["impatient"]
 pytestmark = pytest.mark.usefixtures("impatient")
 
 BLOCKED = {"error": {"code": "Forbidden", "message": json.dumps({"subCode": "MessageWritesBlocked"})}}
+BLOCKED_BY_USER = {"error": {"code": "ConversationBlockedByUser", "message": "User blocked the conversation."}}
 NOT_INSTALLED = {"error": {"code": "ForbiddenOperationException", "message": "Not installed."}}
 NOT_IN_ROSTER = {"error": {"code": "BotNotInConversationRoster", "message": "Not in the roster."}}
 NO_CONVERSATION = {"error": {"code": "ConversationNotFound", "message": "Conversation not found."}}
@@ -144,12 +145,13 @@ class TestAChannelThatRefuses:
         ("answer", "reason", "reachability"),
         [
             (mood(403, BLOCKED), "blocked", "blocked"),
+            (mood(403, BLOCKED_BY_USER), "blocked", "blocked"),
             (mood(403, NOT_INSTALLED), "uninstalled", "uninstalled"),
             (mood(403, NOT_IN_ROSTER), "uninstalled", "uninstalled"),
             (mood(400, {"error": {"code": "BadSyntax"}}), "rejected", "active"),
             (mood(413), "rejected", "active"),
         ],
-        ids=["blocked", "not installed", "not in the roster", "bad", "too large"],
+        ids=["blocked", "blocked by the user", "not installed", "not in the roster", "bad", "too large"],
     )
     async def test_says_why(
         self, ann: Person, sender: Sender, channel: FakeChannel, answer: Mood, reason: str, reachability: str

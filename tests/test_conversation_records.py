@@ -11,7 +11,7 @@ import pytest
 from domain.clock import to_ms
 from domain.effect import Index
 from domain.ids import ConversationKey, JobId
-from domain.reachability import Reachability
+from domain.reachability import Reachability, Standing
 from state import keys
 from state.conversations import Candidate, Conversations, index_of
 from state.store import Store
@@ -173,12 +173,20 @@ async def test_what_is_known_is_read_together(conversations: Conversations, stor
 async def test_whether_a_conversation_can_be_reached_is_remembered(conversations: Conversations, store: Store) -> None:
     """With the reason and the moment, until it can be again."""
     (key,) = await remember(store, "msteams/1")
-    await conversations.set_reachability(key, Reachability.BLOCKED, "403 MessageWritesBlocked", to_ms(NOW))
+    active = Standing()
+    blocked = active.after(Reachability.BLOCKED, NOW)
+    await store.sequence(*conversations.reaching(key, blocked, "403 MessageWritesBlocked", active))
     known = await conversations.get(key)
     assert known is not None
     assert (known.reachability, known.reachability_detail) == (Reachability.BLOCKED, "403 MessageWritesBlocked")
     assert known.reachability_since == NOW
-    await conversations.set_reachability(key, Reachability.ACTIVE, "", to_ms(NOW))
+    assert await conversations.counts() == (1, 1)
+    tried = blocked.after(Reachability.BLOCKED, NOW + timedelta(days=1))
+    await store.sequence(*conversations.reaching(key, tried, "403 again", blocked))
+    known = await conversations.get(key)
+    assert known is not None
+    assert (known.reachability_detail, known.reachability_since) == ("403 again", NOW)
+    await store.sequence(*conversations.reaching(key, tried.after(Reachability.ACTIVE, NOW), "", tried))
     known = await conversations.get(key)
     assert known is not None
     assert (known.reachability, known.reachability_detail, known.reachability_since) == (
@@ -186,3 +194,5 @@ async def test_whether_a_conversation_can_be_reached_is_remembered(conversations
         None,
         None,
     )
+    assert await conversations.counts() == (1, 0)
+    assert await conversations.reachability([key, ConversationKey("x/none")]) == [Reachability.ACTIVE, None]

@@ -17,7 +17,7 @@ from domain.effect import Submit
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, UserKey, new_id
 from domain.job import JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
-from domain.reachability import Reachability
+from domain.reachability import Reachability, Standing
 from state import keys
 from state.codec import Codec
 from state.conversations import Conversations, index_of
@@ -84,6 +84,7 @@ class Life:
         thread = ConversationKey("msteams/19:c@thread.tacv2;messageid=1")
         for key in (K, thread):
             await self.store.sequence(*Conversations.indexing(index_of(key, reference)))
+        await self.store.sequence(*Conversations.counting(K, active=False))
         sent = [(turn.provisional_id(), "real")]
         done = [entry.id for entry in committed[1:]]
         await self.store.sequence(
@@ -235,6 +236,7 @@ async def test_a_store_where_everything_is_done_holds_only_what_is_known(store: 
         keys.conversations(),
         keys.channels(),
         keys.threads(),
+        keys.unreachable(),
         keys.by_user("ann"),
         keys.by_aad_object("00-a"),
         keys.notifications(),
@@ -248,7 +250,8 @@ async def test_a_conversation_that_cannot_be_reached_is_still_one(store: Store) 
     life = Life(store)
     await life.a_glance()
     key = ConversationKey("directline/nobody")
-    await Conversations(store).set_reachability(key, Reachability.GONE, "404", 1)
+    gone = Standing().after(Reachability.GONE, system_clock())
+    await store.sequence(*Conversations.reaching(key, gone, "404", Standing()))
     assert await store.run("TTL", keys.conversation(key)) > 0
 
 

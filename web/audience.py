@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from domain.ids import ConversationKey, channel_of
 from domain.notification import Json
 from domain.place import Place, place_of, root_of
+from domain.reachability import Reachability
 from state.conversations import Candidate, Conversations
 from state.notifications import Audience, Everyone, Listed
 from web.notify_model import To
@@ -25,6 +26,8 @@ NAMED_AT_MOST = 20
 class Resolved:
     audience: Audience
     recipients: int
+    unreachable: int
+    """Of the recipients those where the bot cannot speak."""
     meant: Json = field(default_factory=dict)
     """By channel the account of the person it is for, if others read it too."""
 
@@ -34,7 +37,8 @@ async def resolve(conversations: Conversations, to: To) -> Resolved:
     who may be several."""
     if to.all:
         channel_id = to.channel_id[0] if to.channel_id else None
-        return Resolved(audience=Everyone(channel_id=channel_id), recipients=await conversations.count(channel_id))
+        recipients, unreachable = await conversations.counts(channel_id)
+        return Resolved(audience=Everyone(channel_id=channel_id), recipients=recipients, unreachable=unreachable)
     if to.user is not None:
         return await _of_person(conversations, _Person(to, "/to/user", "id", to.user))
     if to.aad_object_id is not None:
@@ -45,11 +49,11 @@ async def resolve(conversations: Conversations, to: To) -> Resolved:
         wanted = list(to.conversations or ())
         places = [f"/to/conversations/{number}" for number in range(len(wanted))]
     keys = [ConversationKey(key) for key in wanted]
-    known = await conversations.exist(keys)
-    unknown = [(place, key) for place, key, is_known in zip(places, keys, known, strict=True) if not is_known]
+    known = await conversations.reachability(keys)
+    unknown = [(place, key) for place, key, reach in zip(places, keys, known, strict=True) if reach is None]
     if unknown:
         raise _unknown_conversations(unknown)
-    return _listed(keys)
+    return _listed(keys, known)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ async def _of_person(conversations: Conversations, person: _Person) -> Resolved:
     if not chosen:
         raise _unknown_person(person, shared=bool(candidates))
     private = all(_place(candidate) is Place.PERSONAL for candidate in chosen)
-    return _listed(sorted(each.key for each in chosen), {} if private else _accounts(person, candidates))
+    chosen.sort(key=lambda candidate: candidate.key)
+    meant = {} if private else _accounts(person, candidates)
+    return _listed([each.key for each in chosen], [each.reachability for each in chosen], meant)
 
 
 def _chosen(person: _Person, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -112,8 +118,12 @@ def _accounts(person: _Person, candidates: Sequence[Candidate]) -> Json:
     return {channel_of(each.key): {"id": person.name} for each in candidates} | known
 
 
-def _listed(keys: list[ConversationKey], meant: Json | None = None) -> Resolved:
-    return Resolved(audience=Listed(conversations=tuple(keys)), recipients=len(keys), meant=meant or {})
+def _listed(
+    keys: list[ConversationKey], reaches: Sequence[Reachability | None], meant: Json | None = None
+) -> Resolved:
+    unreachable = sum(reach is not Reachability.ACTIVE for reach in reaches)
+    audience = Listed(conversations=tuple(keys))
+    return Resolved(audience=audience, recipients=len(keys), unreachable=unreachable, meant=meant or {})
 
 
 def _ambiguous(person: _Person, channels: Sequence[str]) -> Problem:

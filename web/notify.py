@@ -124,7 +124,8 @@ class Notify:
     async def _take(self, raw: Any, nid: NotificationId, request: web.Request) -> web.Response:
         wanted = await self._look_up(raw)
         if _is_dry_run(raw):
-            return json_answer(Counted(recipients=wanted.resolved.recipients))
+            resolved = wanted.resolved
+            return json_answer(Counted(recipients=resolved.recipients, unreachable=resolved.unreachable))
         return _accepted(await self._accept(wanted, nid, request))
 
     async def _look_up(self, raw: Any) -> _Wanted:
@@ -143,6 +144,7 @@ class Notify:
             id=nid,
             status="scheduled" if scheduled else "pending",
             recipients=resolved.recipients,
+            unreachable=resolved.unreachable,
             status_url=f"/api/notifications/{nid}",
         )
 

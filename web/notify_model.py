@@ -199,6 +199,8 @@ class Accepted(BaseModel):
     id: str
     status: Literal["scheduled", "pending"]
     recipients: int
+    unreachable: int = 0
+    """Of the recipients those where the bot cannot speak, as far as it is known."""
     status_url: str
 
 
@@ -209,6 +211,8 @@ class Counted(BaseModel):
 
     dry_run: Literal[True] = True
     recipients: int
+    unreachable: int = 0
+    """As for one that is sent."""
 
 
 def parse_request(raw: Any, *, now: datetime) -> NotifyRequest:
