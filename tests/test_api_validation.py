@@ -1127,6 +1127,19 @@ async def test_deliveries_are_listed_before_anything_is_spread(
     assert {each["at"] for each in told["deliveries"]} == {"2026-05-04T12:00:05.000Z"}
 
 
+async def test_a_broadcast_that_is_not_spread_yet_lists_those_it_will_be_spread_to(site: Site) -> None:
+    """A channel of Teams once, however many of its threads are known."""
+    for thread in range(3):
+        await site.know(ConversationKey(f"msteams/19:a@thread.tacv2;messageid={thread}"), "ada")
+    answer = await (await site.notify({"to": {"all": True}, "text": "hi", "sendAt": LATER})).json()
+    told = await get(site, answer["statusUrl"])
+    assert told["counts"] == {"scheduled": 3}
+    listed = [each["conversation"] for each in told["deliveries"]]
+    assert sorted(listed) == sorted([ADA, BOB, "msteams/19:a@thread.tacv2;messageid=2"])
+    found = await pages(site, answer["statusUrl"], "deliveries", limit=1)
+    assert flat(found) == told["deliveries"]
+
+
 @pytest.mark.parametrize("to", ["listed", "everybody"])
 async def test_counts_add_up_while_a_notification_is_spread(site: Site, to: str) -> None:
     """Whatever was entered so far, progress noted or not; cancelled in the middle, each still counts once."""

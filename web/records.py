@@ -18,7 +18,7 @@ from domain.phase import phase_of
 from domain.place import Place, place_of
 from state.conversations import Conversations, Known
 from state.jobs import JobStore
-from state.notifications import DeliveryRow, Look, NotificationRecord, Notifications
+from state.notifications import DeliveryRow, Everyone, Look, NotificationRecord, Notifications
 from web.access import SENDER
 from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
@@ -99,11 +99,24 @@ class NotificationRecords:
             keys = look.unserved[:room]
         else:
             after = place.after if start > look.entered else look.last
-            keys = await self._conversations.page(after, room, record.audience.channel_id)
+            keys = await self._everybody(after, room, record.audience)
         rows = [record.unserved_row(start + offset, key, now) for offset, key in enumerate(keys)]
         end = start + len(rows)
         following = None if not rows or end >= record.recipients else f"{end}.{keys[-1]}"
         return [*look.rows, *rows], following
+
+    async def _everybody(
+        self, after: ConversationKey | None, number: int, audience: Everyone
+    ) -> list[ConversationKey]:
+        """So many of those whom a broadcast will be spread to."""
+        found: list[ConversationKey] = []
+        while len(found) < number:
+            more = await self._conversations.recipients(after, number - len(found), audience.channel_id)
+            if not more:
+                break
+            found += more
+            after = more[-1]
+        return found
 
     async def _views(self, notification: Notification, rows: Sequence[DeliveryRow]) -> list[DeliveryView]:
         known = await self._conversations.candidates([row.conversation for row in rows])
