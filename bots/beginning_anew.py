@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dialogs.asking import forget_question
-from dialogs.host import DIALOG_STATE
+from botbuilder.core import BotState, TurnContext
+
+from dialogs.asking import by_the_service, forget_question
+from dialogs.host import DIALOG_STATE, DialogHost
+from dialogs.mentions import heard
+from dialogs.texts import say
 from domain.errors import StateTooDeep
-from state.turn import Turn
+from state.turn import Turn, turn_of
+
+OFFERED_FROM = 3
+"""With so many apologies in a row, in the same place, the user is offered to begin anew."""
+_APOLOGIES = "apologies"
 
 
 def has_no_end(error: Exception, failed: Turn) -> bool:
@@ -26,3 +34,40 @@ def nothing_waits(turn: Turn) -> None:
     """Note that no dialog is active any more."""
     forget_question(turn)
     turn.fields.update(dialogs="[]", waiting="0")
+
+
+def apologize_once_more(turn: Turn) -> bool:
+    """Count an apology. True from that on by which the user is to be offered to begin anew."""
+    own = turn.state.own
+    own[_APOLOGIES] = own.get(_APOLOGIES, 0) + 1
+    return bool(own[_APOLOGIES] >= OFFERED_FROM)
+
+
+def no_apology_due(turn: Turn) -> None:
+    """Note that dialogs have come to the end of a turn."""
+    turn.state.own.pop(_APOLOGIES, None)
+
+
+def takes_offer(context: TurnContext) -> bool:
+    """Whether the user was offered to begin anew, and does that now."""
+    if turn_of(context).state.own.get(_APOLOGIES, 0) < OFFERED_FROM:
+        return False
+    text = context.activity.text
+    said = heard(context.activity).casefold()
+    context.activity.text = text
+    return said in {say("start_over", locale).casefold() for locale in (context.activity.locale, None)}
+
+
+async def drop_dialogs(context: TurnContext, host: DialogHost, conversation_state: BotState) -> None:
+    """What the user has asked for: no dialog is active any more. Where none was, it is what else dialogs keep of the
+    conversation that stands in their way."""
+    if await host.active(context):
+        await host.drop(context)
+    else:
+        await conversation_state.clear_state(context)
+    no_apology_due(turn_of(context))
+
+
+async def say_dropped(context: TurnContext) -> None:
+    with by_the_service(context):
+        await context.send_activity(say("started_over", context.activity.locale))

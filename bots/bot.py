@@ -8,6 +8,7 @@ from typing import Any
 from botbuilder.core import ActivityHandler, BotState, TurnContext
 from botbuilder.schema import ActivityEventNames, ActivityTypes, ChannelAccount
 
+from bots.beginning_anew import drop_dialogs, no_apology_due, say_dropped, takes_offer
 from dialogs import welcoming
 from dialogs.delivering import Delivering
 from dialogs.host import DialogHost
@@ -41,6 +42,8 @@ class AsideBot(ActivityHandler):
         await logic(turn_context)
         if await self._host.stack(turn_context) == before:
             turn_of(turn_context).said.clear()
+        else:
+            self._host.asks_anew(turn_context)
         await self._end(turn_context)
 
     def _give_states(self, turn_context: TurnContext) -> None:
@@ -49,13 +52,20 @@ class AsideBot(ActivityHandler):
         turn_context.turn_state["UserState"] = self._user_state
 
     async def _end(self, turn_context: TurnContext) -> None:
+        if self._host.ran(turn_context):
+            no_apology_due(turn_of(turn_context))
         await self._delivering.conclude(turn_context)
         await self._conversation_state.save_changes(turn_context)
         await self._user_state.save_changes(turn_context)
 
     async def on_message_activity(self, turn_context: TurnContext) -> None:
+        anew = takes_offer(turn_context)
+        if anew:
+            await drop_dialogs(turn_context, self._host, self._conversation_state)
         await self._delivering.before_reply(turn_context)
-        if not await self._delivering.open(turn_context) and not await self._delivering.answer(turn_context):
+        if anew:
+            await say_dropped(turn_context)
+        elif not await self._delivering.open(turn_context) and not await self._delivering.answer(turn_context):
             await self._host.run(turn_context)
         await self._delivering.after_reply(turn_context)
 

@@ -22,7 +22,7 @@ from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
 from bots.adapter import CURRENT_TURN, AsideAdapter
-from bots.beginning_anew import begin_anew, has_no_end, nothing_waits
+from bots.beginning_anew import apologize_once_more, begin_anew, has_no_end, no_apology_due, nothing_waits
 from bots.early import EarlyOutput
 from bots.failed_turns import (
     UNREADABLE_PAUSE,
@@ -43,6 +43,7 @@ from bots.presence import presence
 from bots.references import inbound_record, proactive_activity, spoken_to
 from bots.sdk_clients import SdkClients
 from bots.send_limits import may_go_at_once
+from dialogs.presentation import start_over_card
 from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
@@ -100,10 +101,11 @@ class _Held:
 
 
 class Pipeline:
-    """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, and
-    whether what the bot knew of the conversation is lost. ``vouching`` are the channels that answer for what they say
-    of people. ``ended`` is told each turn's kind and outcome, ``observer`` what it leaves behind. ``continued`` is
-    the handler of turns that code of the bot's own begins: of its callback and the context."""
+    """``apologize`` gives the sentence that a user is told when a turn failed: of a reference id, a locale, whether
+    what the bot knew of the conversation is lost, and whether it failed so often that the user is offered to begin
+    anew. ``vouching`` are the channels that answer for what they say of people. ``ended`` is told each turn's kind and
+    outcome, ``observer`` what it leaves behind. ``continued`` is the handler of turns that code of the bot's own
+    begins: of its callback and the context."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class Pipeline:
         clients: SdkClients,
         handler: Handler,
         continued: Callable[[Handler, TurnContext], Awaitable[None]],
-        apologize: Callable[[str, str | None, bool], str],
+        apologize: Callable[[str, str | None, bool, bool], str],
         app_id: str,
         vouching: Collection[str],
         flush_after: timedelta,
@@ -523,7 +525,10 @@ class Pipeline:
             ended.mail_ids = [name for name in ended.mail_ids if name in shown]
             ended.mail_wake_at = ended.at if ended.mail else None
             lost = await self._start_over(turn, ended, error)
-            sentence = apology(activity, self._apologize(reference, activity.locale, lost))
+            stuck = not lost and activity.type == ActivityTypes.message and apologize_once_more(ended)
+            sentence = apology(activity, self._apologize(reference, activity.locale, lost, stuck))
+            if stuck:
+                sentence["attachments"] = [start_over_card(activity.locale)]
             answer = failure_answer(activity, sentence)
             if answer is None and activity.type == ActivityTypes.message:
                 ended.send(sentence, activity.service_url)
@@ -551,6 +556,7 @@ class Pipeline:
         What the service itself keeps beside it (the inbox) stays."""
         if has_no_end(error, failed):
             begin_anew(ended)
+            no_apology_due(ended)
             return True
         if not await self._turns.put_aside(failed):
             return False

@@ -95,10 +95,22 @@ class DialogHost:
     async def asks_as_before(self, context: TurnContext) -> bool:
         """Whether what waits at the end of a turn has asked before it: no dialog ran in it, or the prompt that was
         active when they did still is."""
-        if _ASKED not in context.turn_state:
+        if not self.ran(context):
             return True
         active = _leaf(await self._state(context))
         return active is not None and active is context.turn_state[_ASKED] and _options_of(active) is not None
+
+    def ran(self, context: TurnContext) -> bool:
+        """Whether dialogs ran in this turn."""
+        return _ASKED in context.turn_state
+
+    def asks_anew(self, context: TurnContext) -> None:
+        """Note that what waits at the end of this turn was begun in it, by somebody else."""
+        context.turn_state[_ASKED] = None
+
+    async def drop(self, context: TurnContext) -> None:
+        """Drop the whole stack, without a word to the dialogs on it."""
+        await self._accessor.delete(context)
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""

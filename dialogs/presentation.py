@@ -136,6 +136,12 @@ def _button(action: Json, delivery: DeliveryId, at: int) -> Json:
     return answer_button(action["title"], delivery, at)
 
 
+def start_over_card(locale: str | None) -> Json:
+    """The button by which somebody begins anew."""
+    button = {"type": "imBack", "title": say("start_over_button", locale), "value": say("start_over", locale)}
+    return {"contentType": HERO_CARD, "content": {"buttons": [button]}}
+
+
 def answer_button(title: str, delivery: DeliveryId, action: int) -> Json:
     """The button that answers a delivery with its action of this number, from 0; where a channel drops a button's
     value, its text does."""

@@ -103,6 +103,13 @@ ENGLISH: Mapping[str, str] = {
         "I am sorry, I lost track of what we were doing, so we have to start over. Please try again. "
         "(Reference: {reference})"
     ),
+    "apology_stuck": (
+        "I am sorry, something went wrong on my side again. Try again later, or say `{start_over}` to begin anew; "
+        "nothing that waits for you is lost. (Reference: {reference})"
+    ),
+    "start_over": "start over",
+    "start_over_button": "Start over",
+    "started_over": "All right, we begin anew. What can I do for you?",
     "card_reason": "Why you see this: {reason}",
     "card_source": "From: {source}",
     "status_waiting": "waiting",
@@ -142,6 +149,9 @@ def job_answer(job: Job, locale: str | None = None) -> str:
     return say("job_failed", locale, asked=job.asked, reason=reason)
 
 
-def apology(reference: str, locale: str | None = None, lost: bool = False) -> str:
-    """What a user is told whose turn failed; ``lost``: what was being talked about is lost as well."""
+def apology(reference: str, locale: str | None = None, lost: bool = False, stuck: bool = False) -> str:
+    """What a user is told whose turn failed; ``lost``: what was being talked about is lost as well; ``stuck``: as the
+    turns before, so that they are offered to begin anew."""
+    if stuck:
+        return say("apology_stuck", locale, reference=reference, start_over=say("start_over", locale))
     return say("apology_lost" if lost else "apology", locale, reference=reference)

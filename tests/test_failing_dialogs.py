@@ -16,6 +16,11 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 APOLOGY = re.compile(r"I am sorry, something went wrong on my side\. Please try again\. \(Reference: ([0-9a-z]{8})\)")
 
+OFFER = re.compile(
+    r"I am sorry, something went wrong on my side again\. Try again later, or say `start over` to begin anew; "
+    r"nothing that waits for you is lost\. \(Reference: [0-9a-z]{8}\)"
+)
+
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if getattr(record, "action", "") == "turn_failed"]
@@ -149,6 +154,76 @@ class TestAQuestionThatCannotBeRepeated:
         await sender.becomes(await sender.notifies(ann, "fire drill", mode="interject"), "delivered")
         ann.news()
         assert await ann.says("Ann") == ["Hello Ann"]
+
+
+class TestADialogThatAlwaysFails:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Stuck")
+
+    async def fails_thrice(self, ann: Person) -> None:
+        for _ in range(2):
+            (apology,) = await ann.says("Ann")
+            assert APOLOGY.fullmatch(apology)
+        (apology,) = await ann.says("Ann")
+        assert OFFER.fullmatch(apology)
+
+    async def test_can_be_left(self, ann: Person, sender: Sender) -> None:
+        """By the word or the button that the third apology offers; what was held is said then, and nothing else that
+        the bot keeps is lost."""
+        assert await ann.says("hi") == ["Visit 1: your name?"]
+        await sender.becomes(await sender.notifies(ann, "the answer", mode="resume"), "held")
+        await self.fails_thrice(ann)
+        (card,) = ann.channel.messages(ann.conversation)[-1]["attachments"]
+        assert card["content"]["buttons"] == [{"type": "imBack", "title": "Start over", "value": "start over"}]
+        await sender.becomes(await sender.notifies(ann, "the menu", mode="queue"), "queued")
+        said = await ann.says("Start over ")
+        assert said == ["the menu", "All right, we begin anew. What can I do for you?", "the answer"]
+        known = await sender.conversation(ann)
+        assert (known["dialogs"], known["phase"], known["inbox"]) == ([], "free", 0)
+        assert await ann.says("hi") == ["Visit 2: your name?"]
+
+    async def test_is_offered_again_until_it_is_taken(self, ann: Person) -> None:
+        await ann.says("hi")
+        await self.fails_thrice(ann)
+        (apology,) = await ann.says("Bob")
+        assert OFFER.fullmatch(apology)
+        assert await ann.says("start over") == ["All right, we begin anew. What can I do for you?"]
+
+    async def test_is_not_left_by_a_word_that_was_not_offered(self, ann: Person) -> None:
+        await ann.says("hi")
+        (apology,) = await ann.says("start over")
+        assert APOLOGY.fullmatch(apology)
+        assert await ann.says("nobody") == ["Good bye.", "Visit 2: your name?"]
+        await self.fails_thrice(ann)
+
+    async def test_is_offered_where_replies_are_expected(self, ann: Person) -> None:
+        await ann.says("hi")
+        for _ in range(3):
+            _, body = await ann.posts(ann.activity(text="Ann", deliveryMode="expectReplies"))
+        assert body is not None
+        (reply,) = body["activities"]
+        assert OFFER.fullmatch(reply["text"])
+        assert reply["attachments"][0]["content"]["buttons"][0]["value"] == "start over"
+
+    async def test_that_comes_through_a_turn_is_in_no_row_with_what_failed_before(self, ann: Person) -> None:
+        await ann.says("hi")
+        for _ in range(2):
+            for _ in range(2):
+                (apology,) = await ann.says("Ann")
+                assert APOLOGY.fullmatch(apology)
+            assert (await ann.says("nobody"))[0] == "Good bye."
+
+
+class TestADialogThatFailsBeforeItHasBegun:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Spoilt")
+
+    async def test_can_be_left_too(self, ann: Person) -> None:
+        """No dialog is active: what else is kept of the conversation stands in the way."""
+        assert await ann.says("spoilt") == ["kept"]
+        for _ in range(3):
+            (apology,) = await ann.says("anybody there?")
+        assert OFFER.fullmatch(apology)
+        await ann.says("start over")
+        assert await ann.says("fresh") == ["kept"]
 
 
 class TestADialogThatHandlesErrors:

@@ -89,6 +89,44 @@ class AskingOnce(ComponentDialog):
         return await step.end_dialog()
 
 
+class Stuck(ComponentDialog):
+    """Asks, and fails over every answer but one."""
+
+    def __init__(self, user_state: UserState):
+        super().__init__("stuck")
+        self.visits = user_state.create_property("visits")
+        self.add_dialog(TextPrompt("name"))
+        self.add_dialog(WaterfallDialog("steps", [self.ask, self.fail]))
+        self.initial_dialog_id = "steps"
+
+    async def ask(self, step):
+        visits = await self.visits.get(step.context, int) + 1
+        await self.visits.set(step.context, visits)
+        return await step.prompt("name", PromptOptions(prompt=MessageFactory.text(f"Visit {visits}: your name?")))
+
+    async def fail(self, step):
+        if step.result == "nobody":
+            await step.context.send_activity("Good bye.")
+            return await step.replace_dialog("steps")
+        raise RuntimeError("always")
+
+
+class Spoilt(Dialog):
+    """Has spoilt what it keeps of the conversation, and fails before it has begun."""
+
+    def __init__(self, conversation_state: ConversationState):
+        super().__init__("spoilt")
+        self.kept = conversation_state.create_property("kept")
+
+    async def begin_dialog(self, dialog_context: DialogContext, options: object = None):
+        context = dialog_context.context
+        if await self.kept.get(context) == "spoilt":
+            raise RuntimeError("spoilt")
+        await self.kept.set(context, context.activity.text)
+        await context.send_activity("kept")
+        return await dialog_context.end_dialog()
+
+
 class Forgiving(ComponentDialog):
     """Takes care of the errors of the dialogs inside it, as the SDK lets it."""
 
