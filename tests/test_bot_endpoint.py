@@ -200,7 +200,7 @@ class TestAQuestionAskedInTheBody:
         """A question that went out in a response is a question like any other."""
         await ann.posts(ann.activity(text="hi", deliveryMode="expectReplies"))
         await sender.notifies(ann, "news", mode="interject")
-        await ann.hears("news", "What is your name?")
+        await ann.hears("news", "Welcome to the survey.", "What is your name?")
 
 
 def test_what_happens_to_a_message_is_known_by_its_time_too() -> None:
