@@ -16,7 +16,7 @@ from botbuilder.schema import DeliveryModes
 from dialogs.answers import RowOf, answered, tap_of
 from dialogs.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
 from dialogs.host import DialogHost, Stack
-from dialogs.inbox import ContentOf, Said, content_of_delivery, held, open_entry, remember
+from dialogs.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
 from dialogs.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
 from dialogs.texts import say
 from domain.decision import Decision, after_reply, before_reply, decide
@@ -228,6 +228,7 @@ class Delivering:
 
 def _take_in(turn: Turn) -> list[Delivery]:
     """The inbox with all mail taken in, without what was withdrawn meanwhile."""
+    forget(turn, turn.withdrawn)
     known = {body["id"] for body in turn.state.own.get("inbox", ())}
     everything = held(turn) + [delivery for delivery in turn.mail if delivery.id not in known]
     kept = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from botbuilder.core import TurnContext
@@ -55,6 +55,7 @@ async def kept(context: TurnContext, content_of: ContentOf) -> Kept:
 
 def remember(turn: Turn, shown: Sequence[Said]) -> None:
     """Note what the user was told, so that it can be opened: of a digest the first lines the longest."""
+    forget(turn, [delivery.id for delivery, _ in shown])  # what is said anew is told once
     recent = list(turn.state.own.get("recent", ()))
     for delivery, content in reversed(shown):
         entry: Json = {"id": delivery.id, "at": to_ms(turn.at), "summary": content.summary}
@@ -70,6 +71,13 @@ def remember(turn: Turn, shown: Sequence[Said]) -> None:
     turn.state.own["recent"] = _fitting(recent, len(shown))
     if len(shown) > 1:
         number(turn, [delivery.id for delivery, _ in shown[:LINES]])
+
+
+def forget(turn: Turn, ids: Collection[str]) -> None:
+    """These were not told after all."""
+    recent = turn.state.own.get("recent", ())
+    if any(entry["id"] in ids for entry in recent):
+        turn.state.own["recent"] = [entry for entry in recent if entry["id"] not in ids]
 
 
 def number(turn: Turn, ids: Sequence[str], first: int = 1) -> None:

@@ -136,6 +136,7 @@ class TestWhatWaitsForTheLimits:
         for person in people:
             await waits_in_outbox(sender, person, 0)
             assert await person.says("and?") == ["You sent: and?"]
+        assert "never mind" not in "".join(await people[0].says("inbox"))
         assert await counts(sender, notification) == {"cancelled": 12}
 
     async def test_keeps_nobody_else_waiting(
@@ -159,6 +160,33 @@ class TestWhatWaitsForTheLimits:
         for person in (ann, bob):
             await waits_in_outbox(sender, person, 0)
         assert await hours() == pytest.approx(before - 2, abs=0.1)
+
+
+async def test_a_race_with_sends_ends_in_one_status_each(
+    service: Service, sender: Sender, http: aiohttp.ClientSession, channel: FakeChannel
+) -> None:
+    """Who was spared is told at once, and is who sees nothing."""
+    people = [Person(http, url_of(service), channel, f"p{number}") for number in range(40)]
+    for person in people:
+        await person.says("hello")
+    goes_on = asyncio.Event()
+    for person in people[::2]:
+        channel.answers(person.conversation, Mood(before=goes_on))
+    notification = await sender.notifies({"conversations": [person.key for person in people]}, "news")
+    await until(lambda: any(person.shows()[-1] == "news" for person in people))
+    told = await spared(sender, notification)
+    goes_on.set()
+
+    async def all_ended() -> Json | None:
+        known = await counts(sender, notification)
+        return known if set(known) <= {"delivered", "cancelled"} else None
+
+    ended = await until(all_ended)
+    assert ended.get("cancelled", 0) == told
+    for number, person in enumerate(people):
+        shown = person.shows().count("news")
+        assert (await sender.delivery(notification, number))["status"] == ("delivered" if shown else "cancelled")
+        assert shown <= 1
 
 
 class TestWhatTheChannelToldToWait:
