@@ -27,7 +27,7 @@ CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")
 
 Logic = Callable[[TurnContext], Awaitable[None]]
 
-LONGEST_DELAY = 5.0
+LONGEST_DELAY = 10.0
 """Seconds that a ``delay`` activity holds up a turn at most."""
 
 NOBODY = InvokeResponse(
@@ -105,7 +105,9 @@ class AsideAdapter(CloudAdapter):
 
     async def _send(self, context: TurnContext, turn: Turn, activity: Activity) -> str:
         if activity.type == "delay":
-            await asyncio.sleep(min(LONGEST_DELAY, (activity.value or 1000) / 1000))
+            if turn.begin_early is not None and any(isinstance(effect, Send) for effect in turn.effects):
+                await turn.begin_early()  # what comes before the pause is seen before it
+            await asyncio.sleep(_pause(activity.value))
         elif activity.type == ActivityTypes.invoke_response:
             context.turn_state[self._INVOKE_RESPONSE_KEY] = activity
         elif activity.type == ActivityTypes.trace and activity.channel_id != "emulator":
@@ -142,6 +144,15 @@ class AsideAdapter(CloudAdapter):
         turn, activity_id = turn_of(context), _named("delete_activity", getattr(reference, "activity_id", None))
         body = _addressed({"conversation": json_of(reference.conversation)}, reference.service_url)
         turn.change(Operation.DELETE, activity_id, body, reference.service_url)
+
+
+def _pause(value: Any) -> float:
+    """The seconds of a ``delay`` activity, which says milliseconds; one, as in the SDK, where it says nothing."""
+    try:
+        seconds = float(value or 1000) / 1000
+    except (TypeError, ValueError):
+        seconds = 1.0
+    return min(LONGEST_DELAY, seconds) if seconds > 0 else 0.0
 
 
 def _running() -> Turn | None:

@@ -65,9 +65,11 @@ class EarlyOutput:
 
     async def __aenter__(self) -> None:
         if not self._silent:
+            self.turn.begin_early = self.begin
             self._watch = Later(self._after, self._go_on, f"early output {self.turn.conversation}")
 
     async def __aexit__(self, *_: object) -> None:
+        self.turn.begin_early = None
         watch, self._watch = self._watch, None  # which knows this: a cycle for each turn is what collections are for
         if watch is None:
             return
@@ -79,9 +81,16 @@ class EarlyOutput:
             watch.call_off()
         await watch.over()
 
+    async def begin(self) -> None:
+        """Send what the turn has collected so far, and from now on what comes: there is a pause that is to be seen."""
+        if self._watch is not None and not self._watch.begun:
+            self.turn.send_early = self.send
+            self._watch.now()
+        await self.send()
+
     async def _go_on(self) -> None:
         frame = outbound_frame(self.turn)
-        if frame is not None:
+        if frame is not None and self.turn.send_early is None:
             await self._adapter.typing(self.turn, {**frame.activity, "type": "typing"}, frame.service_url)
         self.turn.send_early = self.send
         await self.send()

@@ -21,6 +21,12 @@ class Later:
     def _start(self) -> None:
         self._task = asyncio.create_task(self._begin(), name=self._name)
 
+    def now(self) -> None:
+        """Begin, in the context of whoever says so, unless it has begun."""
+        self._timer.cancel()
+        if self._task is None:
+            self._start()
+
     @property
     def begun(self) -> bool:
         return self._task is not None

@@ -210,6 +210,7 @@ class Outbox:
             activity_id = await _insist(partial(self._real_id, key, effect.provisional, sent))
             if activity_id is None:
                 return GiveUp(Failure.REJECTED), _NO_ID
+        effect = await self._replying(key, effect, sent)
         if (wait := await _insist(partial(self._limits.too_early, key, effect))) is not None:
             self._observer.paused("limit", wait.pause)
             return wait, _TOO_EARLY
@@ -296,6 +297,15 @@ class Outbox:
         if not named.startswith("aside."):
             return named
         return dict(sent).get(named) or await self._turns.real_id(key, named)
+
+    async def _replying(self, key: ConversationKey, effect: Send, sent: Sequence[tuple[str, str]]) -> Send:
+        """The effect, replying to what the channel knows by its id: a dialog knows a provisional one."""
+        named = effect.activity.get("replyToId")
+        if not isinstance(named, str) or not named.startswith("aside."):
+            return effect
+        real = await _insist(partial(self._real_id, key, named, sent))
+        activity = {name: value for name, value in effect.activity.items() if name != "replyToId"}
+        return replace(effect, activity=activity | ({"replyToId": real} if real else {}))
 
     async def _settle(self, run: _Run, effect: Send, step: NextStep, answer: ChannelAnswer) -> None:
         ids = {"conversation": run.key, "deliveries": [delivery.id for delivery in effect.shows]}

@@ -287,6 +287,9 @@ class Pipeline:
     ) -> InvokeResponse | None:
         async def run(turn: Turn) -> InvokeResponse | None:
             set_aside_what_failed(turn, user=True)
+            if activity.reply_to_id:
+                named = await self._turns.provisional_id(held.key, str(activity.reply_to_id))
+                activity.reply_to_id = named or activity.reply_to_id
             self._hear(turn, activity)
             answer: InvokeResponse | None = await self._in_turn(
                 turn, self._adapter.process_activity(self._clients.result(identity), activity, self._handler)

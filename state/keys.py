@@ -93,7 +93,7 @@ def answer(key: ConversationKey, activity_id: str) -> str:
 
 
 def sent_ids(key: ConversationKey) -> str:
-    """Hash: the id a turn was given for an activity to the id the channel gave it."""
+    """Hash: the id a turn was given for an activity to the id the channel gave it; and, behind ``=``, the way back."""
     return f"aside:{_tag(key)}:ids"
 
 

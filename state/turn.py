@@ -157,6 +157,8 @@ class Turn:
     """Mail that stays in the mailbox with its count of failed attempts raised."""
     showing: tuple[Delivery, ...] = ()
     """Deliveries that the next activity to be sent or updated shows."""
+    begin_early: Callable[[], Awaitable[None]] | None = None
+    """Sends what is collected, although the turn has not taken long; None where nothing may go out before it ends."""
     send_early: Callable[[], Awaitable[None]] | None = None
     """Set once the turn has taken long: sends what is collected without waiting for the commit."""
     sent_early: list[tuple[str, str]] = field(default_factory=list)

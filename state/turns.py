@@ -147,9 +147,13 @@ if ARGV[6] ~= '' then
   if head and string.sub(head, 1, #ARGV[7] + 1) == ARGV[7] .. ' ' then redis.call('LSET', KEYS[2], 0, ARGV[6]) end
 end
 for k = i + 1, #ARGV, 2 do
-  if redis.call('HSET', KEYS[4], ARGV[k], ARGV[k + 1]) == 1
-    and redis.call('LPUSH', KEYS[5], ARGV[k]) > tonumber(ARGV[4]) then
-    redis.call('HDEL', KEYS[4], redis.call('RPOP', KEYS[5]))
+  local new = redis.call('HSET', KEYS[4], ARGV[k], ARGV[k + 1]) == 1
+  redis.call('HSET', KEYS[4], '=' .. ARGV[k + 1], ARGV[k])
+  if new and redis.call('LPUSH', KEYS[5], ARGV[k]) > tonumber(ARGV[4]) then
+    local old = redis.call('RPOP', KEYS[5])
+    local back = '=' .. (redis.call('HGET', KEYS[4], old) or '')
+    if redis.call('HGET', KEYS[4], back) == old then redis.call('HDEL', KEYS[4], back) end
+    redis.call('HDEL', KEYS[4], old)
   end
 end
 if #ARGV > i then
@@ -527,6 +531,11 @@ class Turns:
         """The channel's id for an activity of an earlier turn, if it is known."""
         real = await self._store.run("HGET", keys.sent_ids(key), provisional)
         return real.decode() if real else None
+
+    async def provisional_id(self, key: ConversationKey, real: str) -> str | None:
+        """What a turn was told as the id of an activity that has this one at the channel, if it is known."""
+        provisional = await self._store.run("HGET", keys.sent_ids(key), f"={real}")
+        return provisional.decode() if provisional else None
 
 
 def encode_mail(delivery: Delivery) -> bytes:

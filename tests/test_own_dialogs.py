@@ -82,6 +82,20 @@ class TestMessagesThatChange:
         await ann.says("set 4:0")
         assert ann.shows() == ["board: 4:0", "working"]
 
+    async def test_a_tap_names_what_it_is_on_as_the_dialog_stored_it(self, ann: Person) -> None:
+        """The channel names it by its own id. And what the tap names can be updated."""
+        await ann.says("new 1:0")
+        board = ann.channel.shown[ann.conversation][0].id
+        assert await ann.says("tap 2:0", replyToId=board) == ["on the board"]
+        assert ann.shows() == ["board: 2:0", "on the board"]
+        assert await ann.says("tap 3:0", replyToId="something else") == ["elsewhere"]
+
+    async def test_what_replies_to_a_stored_activity_names_it_as_the_channel_does(self, ann: Person) -> None:
+        await ann.says("new 1:0")
+        await ann.says("below it is")
+        board, reply = ann.channel.shown[ann.conversation]
+        assert reply.activity["replyToId"] == board.id
+
     async def test_activities_are_deleted_in_the_same_turn_and_later(self, ann: Person) -> None:
         await ann.says("new 1:0")
         await ann.says("fleeting hello")

@@ -515,7 +515,9 @@ async def test_activities_are_found_by_the_ids_their_turns_were_given(bench: Ben
     assert await bench.turns.real_id(K, pairs[5][0]) == "real5"
     assert await bench.turns.real_id(K, pairs[4][0]) is None
     assert await bench.turns.real_id(K, "aside.unknown.1") is None
-    assert await bench.store.run("HLEN", keys.sent_ids(K)) == keys.SENT_IDS_KEPT
+    assert await bench.turns.provisional_id(K, "real5") == pairs[5][0]
+    assert await bench.turns.provisional_id(K, "real4") is None
+    assert await bench.store.run("HLEN", keys.sent_ids(K)) == 2 * keys.SENT_IDS_KEPT
     assert await bench.store.run("LLEN", keys.sent_order(K)) == keys.SENT_IDS_KEPT
     for key in (keys.sent_ids(K), keys.sent_order(K)):
         assert 0 < await bench.store.run("TTL", key) <= keys.SENT_IDS_TTL

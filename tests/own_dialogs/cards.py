@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from botbuilder.core import ConversationState, MessageFactory, TurnContext
 from botbuilder.dialogs import Dialog, DialogContext
+from botbuilder.schema import Activity
 
 
 class Board(Dialog):
@@ -34,6 +35,23 @@ class Board(Dialog):
         sent = await context.send_activity("soon gone")
         await context.send_activity(text)
         await context.delete_activity(sent.id)
+
+    async def tap(self, context: TurnContext, text: str):
+        """What was tapped on is known by the id that was stored."""
+        same = context.activity.reply_to_id == await self.board.get(context)
+        await context.send_activity("on the board" if same else "elsewhere")
+        await self._update(context, context.activity.reply_to_id, text)
+
+    async def below(self, context: TurnContext, text: str):
+        reply = MessageFactory.text(text)
+        reply.reply_to_id = await self.board.get(context)
+        await context.adapter.send_activities(context, [self._from(context, reply)])
+
+    def _from(self, context: TurnContext, reply: Activity) -> Activity:
+        stored = reply.reply_to_id
+        TurnContext.apply_conversation_reference(reply, TurnContext.get_conversation_reference(context.activity))
+        reply.reply_to_id = stored
+        return reply
 
     async def drop(self, context: TurnContext, text: str):
         await context.delete_activity(await self.board.get(context))
