@@ -184,11 +184,11 @@ async def test_a_renewed_lease_is_not_taken_over(bench: Bench) -> None:
 
 async def test_state_of_a_newer_format_lets_the_conversation_go(bench: Bench) -> None:
     """A process that cannot read it leaves it to those that can, at once."""
-    await bench.store.run("HSET", keys.conversation(K), "state", "2\n{}\n{}", "record", "{}")
+    await bench.store.run("HSET", keys.conversation(K), "state", "3\n{}\n{}", "record", "{}")
     for token in ("t1", "t2"):
         with pytest.raises(NewerState):
             await bench.turns.begin(K, token)
-    assert (await bench.written())["fields"][0] == b"2\n{}\n{}"
+    assert (await bench.written())["fields"][0] == b"3\n{}\n{}"
 
 
 # --------------------------------------------------------------------- committing
