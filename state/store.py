@@ -80,6 +80,8 @@ and whoever comes in waits."""
 AT_ONCE = 2
 """Calls that are answered, while users speak, before the event loop looks at what else there is. Otherwise it is a
 whole round trip: what many turns do one after the other takes a twentieth less if it is the same step of each."""
+FORGIVING = 10.0
+"""Seconds after an outage in which leases count that ended meanwhile: as long as a turn's."""
 LATELY = 1.0
 """Seconds after a user's last call in which users speak."""
 
@@ -113,6 +115,33 @@ def _unavailable(broken: Exception) -> StoreUnavailable:
 
 def _refusal(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"The store refuses to write: {str(error).partition(' script: ')[0]}")
+
+
+class Outage:
+    """When a server could not be reached, as far as this process has seen; ``clock`` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._answered_at = clock()
+        self._since = self._over_at = -math.inf
+        self._goes_on = False
+
+    def answered(self) -> None:
+        self._answered_at = self._clock()
+        if self._goes_on:
+            self._goes_on, self._over_at = False, self._answered_at
+
+    def broke(self) -> None:
+        if not self._goes_on and self._clock() >= self._over_at + FORGIVING:
+            self._since = self._answered_at
+        self._goes_on = True
+
+    def forgives(self) -> float:
+        """Seconds for which a lease that has ended is still to count: since before the outage, until its holder has had
+        time to say that it lives."""
+        if not self._goes_on and self._clock() >= self._over_at + FORGIVING:
+            return 0.0
+        return self._clock() - self._since
 
 
 @dataclass(slots=True)
@@ -154,6 +183,7 @@ class _Lane:
         """Round trips that left before what waits in ``_queue``."""
         self._probe: asyncio.Task[None] | None = None
         self.flushes: set[asyncio.Task[None]] = set()
+        self.outage = Outage(self._loop.time)
         self.away = False
         """Whether the last round trip failed."""
         self.alone = False
@@ -260,6 +290,7 @@ class _Lane:
                 (answer,) = await self._send([probe])
         except _CONNECTION_ERRORS as error:
             raise _unavailable(error) from error
+        self.outage.answered()
         if self.alone and isinstance(answer, Exception):
             await self._doubt()
             raise _refusal(answer) from answer
@@ -270,13 +301,17 @@ class _Lane:
             if attempt:
                 await asyncio.sleep(0.025 * 2**attempt)
             try:
-                return await self._execute(groups)
+                results = await self._execute(groups)
+                self.outage.answered()
+                return results
             except _TIME_OUTS as error:
                 broken: Exception = error
+                self.outage.broke()
                 await self._doubt()  # the other connections may lead to a machine that is gone, too
                 break  # whoever asked has waited long enough
             except _CONNECTION_ERRORS as error:
                 broken = error
+                self.outage.broke()
         log.warning("store unreachable: %s", broken, extra={"action": "store_unreachable"})
         raise _unavailable(broken) from broken
 
@@ -321,6 +356,11 @@ class Store:
     def clustered(self) -> bool:
         """Whether keys with different hash tags may live on different servers."""
         return self._cluster is not None
+
+    def forgives(self, key: str) -> float:
+        """Seconds for which a lease beside ``key`` that has ended is still to count, as its server was away lately."""
+        name = "" if self._cluster is None else self._cluster.node(("EXISTS", key))
+        return self._lanes[name].outage.forgives()
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
         """Run a script that may be repeated. Raises :class:`StoreUnavailable`."""

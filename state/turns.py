@@ -8,6 +8,7 @@ state too; on a cluster, where that is in another slot, it decides over a write 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,7 +48,8 @@ local function time()
 end
 """
 
-# KEYS conversation mail outbox activities | token, lease ms, activity id or '', ttl
+# KEYS conversation mail outbox activities | token, lease ms, activity id or '', ttl, ms for which a lock that has ended
+# still counts
 # -> {0, ms until the lock ends} taken | {2} activity already processed | {1, fence, fields, mail, outbox}
 _BEGIN = Script(
     _TIME
@@ -56,7 +58,9 @@ local now = time()
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
   'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence', 'reach_since', 'reach_tried')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
-if h[1] and h[1] ~= ARGV[1] and tonumber(h[2]) > now then return {0, tonumber(h[2]) - now} end
+if h[1] and h[1] ~= ARGV[1] and h[2] + ARGV[5] > now then
+  return {0, math.max(1, math.min(h[2] + ARGV[5] - now, tonumber(ARGV[2])))}
+end
 local fence = (h[14] or 0) + 1
 redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2], 'fence', fence)
 if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
@@ -282,7 +286,7 @@ class Turns:
         command = scripted(
             _BEGIN,
             [keys.conversation(key), keys.mailbox(key), keys.outbox(key), keys.activity_ids(key)],
-            [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL],
+            [token, self._lease_ms, activity_id or "", keys.UNKNOWN_CONVERSATION_TTL, self._forgiven_ms(key)],
         )
         reads = [_reading(user)] if user is not None and self._prepared is None else []
         asked_at = time.monotonic()
@@ -306,6 +310,9 @@ class Turns:
             self.forget(token)
             await self._store.sequence(self.acknowledgement(key, token, [], release=True))
             raise
+
+    def _forgiven_ms(self, key: ConversationKey) -> int:
+        return math.ceil(self._store.forgives(keys.conversation(key)) * 1000)
 
     def _begun(
         self,

@@ -15,7 +15,17 @@ from redis.exceptions import ResponseError
 from domain.errors import StoreUnavailable
 from state.embedded import find_server
 from state.scripts import Command, Script, scripted
-from state.store import BATCH, BATCH_AMONG_USERS, ENOUGH, HURRIED, OVERTAKES, ROUND_TRIPS, Store
+from state.store import (
+    BATCH,
+    BATCH_AMONG_USERS,
+    ENOUGH,
+    FORGIVING,
+    HURRIED,
+    OVERTAKES,
+    ROUND_TRIPS,
+    Outage,
+    Store,
+)
 from tests.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
@@ -341,6 +351,32 @@ async def test_a_call_that_comes_as_the_last_round_trip_ends_is_sent(
             assert await store.run("ECHO", f"{name}{number}") == f"{name}{number}".encode()
 
     await asyncio.wait_for(one_after_the_other("again"), 5)
+
+
+def test_an_outage_is_forgiven_from_its_last_answer_on_and_a_while_after() -> None:
+    """Leases that ended before it are not; nor is anything once their holders have had time to renew them."""
+    now = 100.0
+    outage = Outage(lambda: now)
+    assert outage.forgives() == 0
+    now = 103.0
+    outage.answered()
+    now = 105.0
+    outage.broke()
+    now = 120.0
+    outage.broke()
+    assert outage.forgives() == 17
+    outage.answered()
+    now = 125.0
+    outage.answered()
+    assert outage.forgives() == 22
+    outage.broke()  # once more, before anybody had the time
+    now = 126.0
+    outage.answered()
+    assert outage.forgives() == 23
+    now = 126.0 + FORGIVING
+    assert outage.forgives() == 0
+    outage.broke()
+    assert outage.forgives() == FORGIVING
 
 
 class ReaderGone:

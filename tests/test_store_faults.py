@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 
+from app import Service
+from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
@@ -314,3 +318,41 @@ async def test_a_job_whose_worker_loses_the_store(
     assert (await ann.says("thanks"))[-1] == "You sent: thanks"
     assert sum("pi to 10 digits" in text for text in ann.shows()) == 1
     assert worker.log.count("job started") == 1
+
+
+# --------------------------------------------------------------------- away for longer than a lease
+
+
+class TestTwoProcesses:
+    @pytest.fixture
+    async def services(
+        self, store: TroubledStore, start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> list[Service]:
+        """Whose leases are short; each asks again for what it could not record only after a while."""
+        for module in ("app", "bots.pipeline", "state.turns"):
+            monkeypatch.setattr(f"{module}.LEASE", timedelta(seconds=1))
+        monkeypatch.setattr("bots.outbox.INSIST_SECONDS", (4.0, 4.0))
+        return [await start_service(REDIS_URL=store.url) for _ in range(2)]
+
+    async def test_repeat_nothing_after_a_store_that_was_away_for_longer_than_a_lease(
+        self, store: TroubledStore, services: list[Service], http: aiohttp.ClientSession, channel: FakeChannel
+    ) -> None:
+        """The channel has accepted a message whose lock ended before that could be recorded. The other process takes
+        nothing over: whoever has the conversation has had no chance to say that it lives."""
+        ann = Person(http, url_of(services[0]), channel)
+        await ann.says("hello")
+        gate = asyncio.Event()
+        ann.channel.answers(ann.conversation, Mood(after=gate))
+        sender = Sender(http, ann.bot_url)
+        note = await sender.notifies(ann, "fire drill", mode="interject")
+        await until(lambda: "fire drill" in ann.shows(), what="it is shown")
+        lease = await store.lease_of(ann)
+        assert lease is not None
+        store.kill()
+        gate.set()
+        taken_over_at = lease[1] / 1000 + 1.5  # when the work in hand is anybody's
+        await until(lambda: time.time() > taken_over_at, what="the leases are over")
+        await store.start()
+        assert not (await sender.becomes(note, "delivered"))["mayBeRepeated"]
+        assert await ann.says("thanks") == ["fire drill", "You sent: thanks"]
+        assert ann.shows().count("fire drill") == 1

@@ -182,6 +182,19 @@ async def test_a_renewed_lease_is_not_taken_over(bench: Bench) -> None:
     assert isinstance(await bench.turns.begin(K, "t2"), Taken)
 
 
+async def test_a_lock_outlives_an_outage(bench: Bench) -> None:
+    """One that was held when the store went away counts until its holder has had time to say that it lives."""
+    await bench.begin()
+    seconds, micros = await bench.store.run("TIME")
+    await bench.store.run("HSET", keys.conversation(K), "until", int(seconds) * 1000 + int(micros) // 1000 - 2000)
+    bench.store.forgives = lambda key: 60.0  # type: ignore[method-assign] # as after an outage of so long
+    taken = await bench.turns.begin(K, "t2")
+    assert isinstance(taken, Taken)
+    assert 0 < taken.ends_in <= LEASE.total_seconds()
+    bench.store.forgives = lambda key: 1.0  # type: ignore[method-assign] # it had ended before
+    assert isinstance(await bench.turns.begin(K, "t2"), Begun)
+
+
 async def test_state_of_a_newer_format_lets_the_conversation_go(bench: Bench) -> None:
     """A process that cannot read it leaves it to those that can, at once."""
     await bench.store.run("HSET", keys.conversation(K), "state", "3\n{}\n{}", "record", "{}")
