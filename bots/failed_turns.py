@@ -16,6 +16,8 @@ from state.turn import Turn
 
 FAILED_TRIES = 3
 """Turns that a delivery may make fail before it is given up."""
+DEATHS = 10
+"""Turns in a row that may end with their process, before what they were about counts as what ends it."""
 UNREADABLE_PAUSE = timedelta(seconds=30)
 """Between looks at mail whose conversation's state cannot be read by this process."""
 FAILED_PAUSE = 1.0
@@ -58,9 +60,17 @@ def leave_mail(turn: Turn) -> None:
     look_at_inbox(turn, 0)
 
 
+def refuse_what_kills(turn: Turn) -> None:
+    """Raises :class:`RuntimeError` where the turns before this one ended with their processes again and again."""
+    if turn.died >= DEATHS:
+        raise RuntimeError(f"{turn.died} turns of this conversation in a row ended with their process")
+
+
 def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
     """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
-    meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done."""
+    meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done. What ended so many
+    processes by itself is not tried again."""
+    tries = _tries(failed, len(failed.mail))
     looked_at = {delivery.id for delivery in failed.mail}
     failed_before = [delivery for delivery in turn.mail if delivery.attempts and delivery.id not in looked_at]
     turn.mail = [delivery for delivery in turn.mail if delivery.id in looked_at]
@@ -69,7 +79,7 @@ def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
         if delivery.id in shown:
             continue
         delivery = delivery.failed_once_more()
-        if delivery.attempts >= FAILED_TRIES:
+        if delivery.attempts >= tries:
             turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
         else:
             turn.bumped.append(delivery)
@@ -84,12 +94,15 @@ def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
 def blame_inbox(turn: Turn, failed: Turn) -> None:
     """What the inbox holds and the failed turn was about to say is tried again too, and in the end given up."""
     said = {delivery.id for effect in failed.effects if isinstance(effect, Send) for delivery in effect.shows}
+    if failed.died >= DEATHS and not failed.mail:
+        said = {delivery.id for delivery in _inbox(turn) if delivery.hold_until and delivery.hold_until <= turn.at}
+    tries = _tries(failed, len(said))
     kept, attempts = [], 0
-    for delivery in map(Delivery.from_json, turn.state.own.get("inbox", ())):
+    for delivery in _inbox(turn):
         if delivery.id in said:
             delivery = delivery.failed_once_more()
             attempts = max(attempts, delivery.attempts)
-            if delivery.attempts >= FAILED_TRIES:
+            if delivery.attempts >= tries:
                 turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
                 continue
         kept.append(delivery)
@@ -97,6 +110,15 @@ def blame_inbox(turn: Turn, failed: Turn) -> None:
         turn.state.own["inbox"] = [delivery.to_json() for delivery in kept]
         turn.fields["inbox"] = str(len(kept))
     look_at_inbox(turn, attempts)
+
+
+def _tries(failed: Turn, many: int) -> int:
+    """Turns that each of so many deliveries may make fail."""
+    return 1 if failed.died >= DEATHS and many == 1 else FAILED_TRIES
+
+
+def _inbox(turn: Turn) -> list[Delivery]:
+    return [Delivery.from_json(kept) for kept in turn.state.own.get("inbox", ())]
 
 
 def look_at_inbox(turn: Turn, attempts: int) -> None:

@@ -32,6 +32,7 @@ from bots.failed_turns import (
     failure_answer,
     leave_mail,
     look_at_inbox,
+    refuse_what_kills,
     set_aside_what_failed,
 )
 from bots.later import Later
@@ -229,6 +230,7 @@ class Pipeline:
                 if turn.standing.bars(turn.at):
                     _not_sent_to(turn)
                 if turn.mail or turn.withdrawn or turn.state.own.get("inbox"):
+                    refuse_what_kills(turn)
                     identity = self._adapter.create_claims_identity(self._app_id)
                     turn.user = spoken_to(turn)
                     activity = proactive_activity(turn)

@@ -144,6 +144,8 @@ class Turn:
     jobs_started: int
     standing: Standing
     """Whether the bot can speak here, as far as it is known."""
+    died: int = 0
+    """Turns in a row, just before this one, that lost the conversation: their processes died, or were held up."""
     idle: bool = False
     """Whether no dialog was active when the last turn committed."""
     activity_id: str | None = None

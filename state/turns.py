@@ -56,7 +56,7 @@ _BEGIN = Script(
     + """
 local now = time()
 local h = redis.call('HMGET', KEYS[1], 'lock', 'until', 'state', 'version', 'record', 'spoke', 'jobs', 'blocked',
-  'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence', 'reach_since', 'reach_tried')
+  'reach', 'doubt', 'confirm', 'early', 'dialogs', 'fence', 'reach_since', 'reach_tried', 'died')
 if ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[4], ARGV[3]) then return {2} end
 if h[1] and h[1] ~= ARGV[1] and h[2] + ARGV[5] > now then
   return {0, math.max(1, math.min(h[2] + ARGV[5] - now, tonumber(ARGV[2])))}
@@ -64,6 +64,7 @@ end
 local fence = (h[14] or 0) + 1
 redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2], 'fence', fence)
 if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+if h[1] and h[1] ~= ARGV[1] then h[17] = redis.call('HINCRBY', KEYS[1], 'died', 1) end
 if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 then
   h[10] = '1' -- whoever held the lock may have died between a send and its acknowledgement
   redis.call('HSET', KEYS[1], 'doubt', 1)
@@ -71,7 +72,7 @@ end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
   redis.call('HGETALL', KEYS[2]), redis.call('LRANGE', KEYS[3], 0, -1), now, h[9], h[10], h[12], h[13],
-  h[15], h[16], h[11]}
+  h[15], h[16], h[17] or 0, h[11]}
 """
 )
 
@@ -168,7 +169,7 @@ if settled then over = {'blocked', 'doubt'} end
 if ARGV[8] ~= '' and redis.call('HGET', KEYS[1], 'confirm') == ARGV[8] then over[#over + 1] = 'confirm' end
 if ARGV[2] == '1' then
   redis.call('HSET', KEYS[1], 'released', ARGV[1])
-  over[#over + 1] = 'lock'; over[#over + 1] = 'until'
+  over[#over + 1] = 'lock'; over[#over + 1] = 'until'; over[#over + 1] = 'died'
 end
 if #over > 0 then redis.call('HDEL', KEYS[1], unpack(over)) end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'blocked', time() + ARGV[3]) end
@@ -325,7 +326,7 @@ class Turns:
         claim: Claim | None,
     ) -> Begun:
         _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, *answer = answer
-        reach, doubt, early, dialogs, since, tried = answer
+        reach, doubt, early, dialogs, since, tried, died = answer
         deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
         spoke_early, doubted = marked(early.decode()) if early else ("", set[str]())
         turn = Turn(
@@ -351,6 +352,7 @@ class Turns:
                 tried=from_ms(int(tried)) if tried else None,
             ),
             idle=dialogs == b"[]",
+            died=int(died),
             activity_id=activity_id,
             spoke_early=bool(spoke_early),
             doubted=doubted,

@@ -586,7 +586,8 @@ class TestOnACluster:
             delivery = await sender.delivery(notification)  # what was left over came before the answer
             shown.append((ann.shows().count(NEWS), delivery["status"], delivery["mayBeRepeated"]))
         assert set(shown) == {(1, "delivered", False), (2, "delivered", True)}, shown
-        assert [times for times, *_ in shown].count(2) == 1, "only one step is between acceptance and acknowledgement"
+        # One step is between acceptance and acknowledgement; one that notes the fan-out may come at that moment, too.
+        assert [times for times, *_ in shown].count(2) in (1, 2)
 
 
 async def lives_through(process: ServiceProcess, person: Person, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a user said, was promised, and always takes its process with it: its runs are counted, and it is given up."""
+"""What always takes its process with it, of what a user was promised or sent: that is counted, and it is given up."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from app import Service
+from bots.failed_turns import DEATHS
 from bots.pipeline import RUNS
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey
@@ -114,3 +115,52 @@ class TestWhatEndedTooManyProcesses:
         assert (letter["conversation"], letter["reason"]) == (ann.key, "exhausted")
         assert await replays(sender, letter["id"]) == 409
         assert await ann.says("hello again") == ["You sent: hello again"]
+
+
+async def dies(service: Service, person: Person, times: int, *, for_now: bool = False) -> None:
+    """Turns of a conversation end with their processes, so many in a row; ``for_now``: the last has not ended yet."""
+    until = 10**15 if for_now else 0
+    field = ("lock", "somebody who died", "until", until, "died", times - 1)
+    await service.store.run("HSET", keys.conversation(ConversationKey(person.key)), *field)
+
+
+class TestANotificationThatEndsTheProcessThatShowsIt:
+    async def test_is_given_up(self, service: Service, ann: Person, sender: Sender) -> None:
+        """In the end, and by itself; what comes after it is shown."""
+        await ann.says("hello")
+        await dies(service, ann, DEATHS)
+        poison = await sender.notifies(ann, "poison", mode="interject")
+        assert (await sender.becomes(poison, "failed"))["reason"] == "exhausted"
+        (letter,) = await letters(sender)
+        assert letter["notification"] == poison
+        await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
+        assert ann.news() == ["news"]
+
+    async def test_is_tried_until_then(self, service: Service, ann: Person, sender: Sender) -> None:
+        """Processes are killed by others too; a turn that comes to its end forgets those that did not."""
+        await ann.says("hello")
+        for text in ("one", "two"):
+            await dies(service, ann, DEATHS - 1)
+            await sender.becomes(await sender.notifies(ann, text, mode="interject"), "delivered")
+        assert not await service.store.run("HEXISTS", keys.conversation(ConversationKey(ann.key)), "died")
+        assert ann.news() == ["one", "two"]
+
+    async def test_is_found_among_others(self, service: Service, ann: Person, sender: Sender) -> None:
+        """Of several nobody knows which it was: each is tried alone before it is given up."""
+        await ann.says("hello")
+        await dies(service, ann, DEATHS, for_now=True)
+        both = [await sender.notifies(ann, text, mode="interject") for text in ("one", "two")]
+        await dies(service, ann, DEATHS)
+        await service.work.wake(ConversationKey(ann.key))
+        for notification in both:
+            await sender.becomes(notification, "delivered")
+        assert sorted(ann.news()) == ["one", "two"]
+
+    async def test_is_given_up_in_the_inbox_too(self, service: Service, ann: Person, sender: Sender) -> None:
+        """Held until its time had come; the form goes on."""
+        await ann.says("report")
+        held = await sender.notifies(ann, "now or never", mode="resume", holdFor=1)
+        await sender.becomes(held, "held")
+        await dies(service, ann, DEATHS)
+        assert (await sender.becomes(held, "failed"))["reason"] == "exhausted"
+        assert await ann.says("high") == ["How many people are affected?"]
