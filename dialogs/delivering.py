@@ -17,7 +17,8 @@ from dialogs.answers import RowOf, answered, tap_of
 from dialogs.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
 from dialogs.host import DialogHost, Stack
 from dialogs.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
-from dialogs.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
+from dialogs.listing import show_inbox
+from dialogs.presentation import LINES, MORE_FIELD, OPEN_FIELD, digest, in_digest_order, present
 from dialogs.texts import say
 from domain.decision import Decision, after_reply, before_reply, decide
 from domain.delivery import Delivery, Failure, Status
@@ -88,8 +89,14 @@ class Delivering:
         turn.wake_at = self._next_look(turn, stack)
 
     async def open(self, context: TurnContext) -> bool:
-        """Show one delivery of a digest, if that is what the user's activity asks for."""
-        wanted = _tapped(context).get(OPEN_FIELD)
+        """Show one delivery of a digest, or the inbox, if that is what the user's activity asks for."""
+        tapped = _tapped(context)
+        if isinstance(page := tapped.get(MORE_FIELD), int):
+            with by_the_service(context):
+                await show_inbox(context, self._content_of, page)
+            await ask_again(self._host, context)
+            return True
+        wanted = tapped.get(OPEN_FIELD)
         if wanted is None and (named := _OPEN_SAID.fullmatch((context.activity.text or "").strip())):
             wanted = named[1]
         if not isinstance(wanted, str):

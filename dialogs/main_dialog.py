@@ -12,7 +12,6 @@ from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
 from dialogs.mentions import heard
-from dialogs.presentation import LINES, numbered_lines, with_buttons
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from dialogs.services import Services
@@ -179,22 +178,7 @@ class MainDialog(ComponentDialog):
 
     async def _inbox(self, context: TurnContext, which: str) -> None:
         """A page of it, the first without a number."""
-        locale = context.activity.locale
-        kept = await self._services.inbox(context)
-        everything = [*kept.waiting, *kept.recent]
-        first = LINES * (max(_number(which) or 1, 1) - 1)
-        page = everything[first : first + LINES]
-        if not page:
-            await context.send_activity(say("inbox_empty" if not everything else "inbox_no_more", locale))
-            return
-        numbered = numbered_lines(context, page, first + 1)
-        waiting = max(0, len(kept.waiting) - first)
-        lines = [say("inbox_waiting", locale), *numbered[:waiting]] if waiting else []
-        lines += [say("inbox_recent", locale), *numbered[waiting:]] if numbered[waiting:] else []
-        if more := len(everything) - first - len(page):
-            lines.append(say("inbox_more", locale, count=more, page=first // LINES + 2))
-        self._services.listed(context, page, first + 1)
-        await context.send_activity(with_buttons("\n".join(lines), page, locale, first + 1))
+        await self._services.show_inbox(context, _number(which) or 1)
 
     async def _open(self, context: TurnContext, which: str) -> None:
         number = _number(which)

@@ -20,6 +20,8 @@ from state.activities import activity_from_json
 HERO_CARD = "application/vnd.microsoft.card.hero"
 OPEN_FIELD = "asideOpen"
 """In the value of a digest's button: the id of the delivery to be shown."""
+MORE_FIELD = "asideInbox"
+"""In the value of the button for what a list has no room for: the page of the inbox to be shown."""
 OPEN_COMMAND = "open {delivery}"
 """What its button says besides, for channels that drop the value."""
 ANSWER_FIELD = "asideAnswer"
@@ -75,7 +77,7 @@ def digest(context: TurnContext, shown: Sequence[tuple[Delivery, Content]]) -> A
     lines = [say("digest", locale, count=len(shown)), *numbered_lines(context, listed)]
     if len(shown) > LINES:
         lines.append(say("digest_more", locale, count=len(shown) - LINES))
-    return with_buttons("\n".join(lines), listed, locale)
+    return with_buttons("\n".join(lines), listed, locale, more=1 if len(shown) > LINES else None)
 
 
 def in_digest_order(shown: Iterable[tuple[Delivery, Content]]) -> list[tuple[Delivery, Content]]:
@@ -99,14 +101,20 @@ def numbered_lines(context: TurnContext, entries: Sequence[Entry], first: int = 
     ]
 
 
-def with_buttons(text: str, entries: Sequence[Entry], locale: str | None, first: int = 1) -> Activity:
-    """A message with a button for each entry, which opens it; where a channel drops a button's value, its text does."""
+def with_buttons(
+    text: str, entries: Sequence[Entry], locale: str | None, first: int = 1, more: int | None = None
+) -> Activity:
+    """A message with a button for each entry, which opens it; where a channel drops a button's value, its text does.
+    ``more``: the page of the inbox that another button shows."""
     buttons: list[Json] = []
     for number, entry in enumerate(entries, first):
         title = say("digest_open", locale, number=number)
         value = {OPEN_FIELD: entry.id}
         said = OPEN_COMMAND.format(delivery=entry.id)
         buttons.append({"type": "messageBack", "title": title, "text": said, "displayText": title, "value": value})
+    if more is not None:
+        title, said, page = say("list_more", locale), f"inbox {more}", {MORE_FIELD: more}
+        buttons.append({"type": "messageBack", "title": title, "text": said, "displayText": title, "value": page})
     cards = [
         {"contentType": HERO_CARD, "content": {"buttons": buttons[at : at + BUTTONS]}}
         for at in range(0, len(buttons), BUTTONS)

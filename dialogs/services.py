@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import orjson
 from botbuilder.core import TurnContext
 
-from dialogs.inbox import ContentOf, Kept, kept, number, numbered, open_entry
-from dialogs.presentation import Entry
+from dialogs.inbox import ContentOf, Kept, kept, numbered, open_entry
+from dialogs.listing import show_inbox
 from domain.effect import Cancel, Notify, Submit
 from domain.ids import ConversationKey, JobId, NotificationId, UserKey, derived_id
 from domain.job import Job, JobRequest, JobStatus
@@ -158,9 +158,9 @@ class Services:
         """What waits for the user here, and what was told lately."""
         return await kept(context, self._content_of)
 
-    def listed(self, context: TurnContext, entries: Sequence[Entry], first: int = 1) -> None:
-        """Say that the user is shown these under the numbers from ``first`` on, for :meth:`open`."""
-        number(turn_of(context), [entry.id for entry in entries], first)
+    async def show_inbox(self, context: TurnContext, page: int = 1) -> None:
+        """Show a page of it, each entry under a number and with a button that opens it."""
+        await show_inbox(context, self._content_of, page)
 
     async def open(self, context: TurnContext, wanted: int) -> bool:
         """Show what has this number in the list that the user was shown last (a digest, or the inbox). What waited has

@@ -84,6 +84,7 @@ ENGLISH: Mapping[str, str] = {
     "inbox_empty": "Nothing is waiting for you, and there is nothing I told you lately.",
     "inbox_waiting": "Waiting for you:",
     "inbox_recent": "What I told you lately:",
+    "list_more": "More",
     "inbox_more": "… and {count} more: `inbox {page}`",
     "inbox_no_more": "There is no more in it.",
     "open_not_found": "I have nothing under that number. `inbox` lists what I can open.",

@@ -10,8 +10,8 @@ import aiohttp
 
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
-from tests.serving import impatient
+from tests.people import Json, Person, Sender
+from tests.serving import impatient, serving
 from tests.waiting import until
 
 __all__ = ["impatient"]
@@ -155,11 +155,11 @@ class TestManyAtOnce:
         assert len(lines) == 22
         assert lines[-1] == "… and 10 more: `inbox`"
         cards = [card["content"]["buttons"] for card in ann.channel.messages(ann.conversation)[-2]["attachments"]]
-        assert [len(card) for card in cards] == [6, 6, 6, 2]  # Teams shows no more on one
-        buttons = [button for card in cards for button in card]
+        assert [len(card) for card in cards] == [6, 6, 6, 3]  # Teams shows no more on one
+        *buttons, more = [button for card in cards for button in card]
         opened = [await ann.says(button["text"], value=button["value"]) for button in buttons]
         assert opened == [[f"news {number};"] for number in (30, *range(1, 20))]
-        (first,) = await ann.says("inbox")
+        (first,) = await ann.says(more["text"], value=more["value"])
         assert first.splitlines()[-1] == "… and 10 more: `inbox 2`"
         (second,) = await ann.says("inbox 2")
         assert [line.split(";")[0] for line in second.splitlines()[1:]] == [
@@ -194,6 +194,34 @@ class TestManyAtOnce:
         assert dropped == "All right, I dropped the form."
         assert sorted(own) == ["Reminder: stretch", "You asked: compute factor 91\n\n91 = 7 × 13"]
         assert digest.startswith("4 things arrived for you:")
+
+
+class TestManyForABotOfOnesOwn:
+    """It needs no commands for what a digest promises."""
+
+    service = serving(ROOT_DIALOG="tests.own_dialogs.trip:Agency")
+
+    async def test_can_be_opened_all_of_them(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        for number in range(25):
+            await sender.notifies(ann, f"news {number};", mode="queue")
+        await until(lambda: holds(sender, ann, 25), what="all of it is in the inbox")
+        digest, question = await ann.says("4")
+        assert (digest.splitlines()[-1], question) == ("… and 5 more: `inbox`", "Which meal?")
+        more = buttons_of(ann, -2)[-1]
+        inbox, question = await ann.says(more["text"], value=more["value"])
+        assert (inbox.splitlines()[-1], question) == ("… and 5 more: `inbox 2`", "Which meal?")
+        more = buttons_of(ann, -2)[-1]
+        inbox, question = await ann.says(more["text"], value=more["value"])
+        assert len(inbox.splitlines()) == 6
+        last = buttons_of(ann, -2)[-1]
+        assert await ann.says(last["text"], value=last["value"]) == ["news 24;", "Which meal?"]
+        assert await ann.says("fish") == ["Book it?"]
+
+
+def buttons_of(person: Person, message: int) -> list[Json]:
+    cards = person.channel.messages(person.conversation)[message]["attachments"]
+    return [button for card in cards for button in card["content"]["buttons"]]
 
 
 async def holds(sender: Sender, person: Person, count: int) -> bool:
