@@ -237,7 +237,7 @@ class Service:
         self.fanout_work = Work(self.store, "fanout", lease=FANOUT_LEASE)
         self.job_work = Work(self.store, "jobs", lease=JOB_LEASE, fair=True)
         self.turns = Turns(self.store, self.codec, self.clock)
-        self.conversations = Conversations(self.store)
+        self.conversations = Conversations(self.store, frozenset(settings.aad_channels))
         self.notifications = Notifications(self.store, self.fanout_work, self.clock)
         self.jobs = JobStore(self.store, jobs=self.job_work, conversations=self.work, clock=self.clock)
         self.mail = Mail(self.store, self.work)

@@ -119,7 +119,9 @@ class AsideAdapter(CloudAdapter):
         return ""
 
     async def typing(self, turn: Turn, activity: Json, service_url: str) -> None:
-        """Show that the bot is at work, now; nobody minds if it fails."""
+        """Show that the bot is at work, now; nobody minds if it fails, and where it cannot speak it is not tried."""
+        if not turn.standing.active:
+            return
         effect = Send(operation=Operation.SEND, provisional="", activity=activity, service_url=service_url)
         await self._channel.carry(effect, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -78,8 +78,11 @@ def _channel_of_teams(key: ConversationKey, conversation: Json) -> ConversationK
 
 
 class Conversations:
-    def __init__(self, store: Store) -> None:
+    """``vouching``: channels whose word on directory ids is believed, None for every one."""
+
+    def __init__(self, store: Store, vouching: Collection[str] | None = None) -> None:
         self._store = store
+        self._vouching = vouching
 
     @staticmethod
     def indexing(index: Index) -> list[Command]:
@@ -137,7 +140,9 @@ class Conversations:
         return await self._members(keys.by_user(user_id))
 
     async def of_aad_object(self, aad_object_id: str) -> list[ConversationKey]:
-        return await self._members(keys.by_aad_object(aad_object_id))
+        """Where whoever has this directory id was heard; what was entered when more channels were believed is not."""
+        found = await self._members(keys.by_aad_object(aad_object_id))
+        return [key for key in found if self._vouching is None or channel_of(key) in self._vouching]
 
     async def _members(self, index: str) -> list[ConversationKey]:
         members = await self._store.run("SMEMBERS", index)

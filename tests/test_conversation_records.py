@@ -54,6 +54,9 @@ async def test_conversations_are_found_by_their_user(conversations: Conversation
         await remember(store, "msteams/3", user="bob")
     assert await conversations.of_user("ann") == ["msteams/1", "msteams/2", "webchat/1"]
     assert await conversations.of_aad_object("00-a") == ["msteams/1", "msteams/2", "webchat/1"]
+    believing = Conversations(store, {"webchat"})
+    assert await believing.of_aad_object("00-a") == ["webchat/1"]
+    assert await believing.of_user("ann") == ["msteams/1", "msteams/2", "webchat/1"]
     assert await conversations.of_user("nobody") == await conversations.of_aad_object("nobody") == []
     assert await conversations.count() == 4
 
