@@ -113,6 +113,8 @@ class EarlyOutput:
     async def _may_go(self, effect: Send) -> bool:
         """Make sure of the turn's hold on its user's state and on its conversation, and mark what goes out there."""
         turn = self.turn
+        if not turn.standing.active:
+            return False  # what is sent there at all, and in what order, is seen to after the commit
         if any(delivery.guarantee is Guarantee.AT_MOST_ONCE for delivery in effect.shows):
             return False  # a process that dies before the commit has it said again by another
         pinned = await self._turns.pin(turn)

@@ -373,7 +373,7 @@ class Pipeline:
                     *(turn, self._adapter, self._turns, self._outbox),
                     after=self._flush_after,
                     activity=activity,
-                    blocked=bool(blocked_for) or not _standing(turn, activity).active,
+                    blocked=bool(blocked_for),
                 )
                 if activity is None:
                     await self._give_way(held.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,10 @@ from app import Service
 from domain.clock import system_clock
 from domain.reachability import TRIED_EVERY, Reachability, Standing
 from tests.fake_channel import FakeChannel, Mood
+from tests.own_dialogs.slow import gates
 from tests.people import Json, Person, Sender
-from tests.serving import impatient
+from tests.serving import impatient, serving
+from tests.waiting import DEADLINE, until
 
 __all__ = ["impatient"]
 
@@ -190,6 +193,30 @@ class TestOneSendADay:
         _, counted = await sender.posts({"to": {"all": True}, "text": "news", "dryRun": True})
         assert counted["unreachable"] == 0
         await sender.becomes(await sender.notifies(blocked, "more", mode="interject"), "delivered")
+
+
+class TestATurnThatTakesLong:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.slow:Pondering", FLUSH_AFTER="0.05")
+
+    async def test_shows_nothing_before_it_is_known_whether_it_can(
+        self, service: Service, ann: Person, sender: Sender, channel: FakeChannel
+    ) -> None:
+        """The one send of a day is the notification, not that the bot is typing."""
+        gates.clear()
+        await ann.says("quick")
+        await ann.posts(ann.activity(type="installationUpdate", action="remove"))
+        await later(service, ann, hours=25)
+        before = len(channel.requests)
+        notification = await sender.notifies(ann, "news", mode="interject")
+        await asyncio.wait_for(gates["pondering"].wait(), DEADLINE)
+        loop = asyncio.get_running_loop()
+        long_ago = loop.time() + 0.2
+        await until(lambda: loop.time() > long_ago, what="the turn takes long")
+        gates["end"].set()
+        await sender.becomes(notification, "delivered")
+        sent = [body or {} for _, _, _, body in channel.requests[before:]]
+        assert sent[0].get("text") == "news"
+        assert "typing" not in {activity.get("type") for activity in sent}
 
 
 def test_a_day_is_counted_from_when_it_became_so_and_from_each_try() -> None:
