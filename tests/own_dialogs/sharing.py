@@ -92,3 +92,58 @@ class Sulking(Dialog):
     async def reprompt_dialog(self, context: TurnContext, instance: DialogInstance):
         await context.send_activity("half a question")
         raise RuntimeError("asked already")
+
+
+class Booking(ComponentDialog):
+    """Can be left, and explains itself, in every step: what it hears is looked at before its prompts see it."""
+
+    def __init__(self):
+        super().__init__("booking")
+        self.add_dialog(TextPrompt("text"))
+        self.add_dialog(NumberPrompt("nights"))
+        self.add_dialog(WaterfallDialog("steps", [self.ask_where, self.ask_nights, self.finish]))
+        self.initial_dialog_id = "steps"
+
+    async def on_continue_dialog(self, inner_dc):
+        said = inner_dc.context.activity.text
+        if said == "help":
+            await inner_dc.context.send_activity("I book rooms.")
+            await inner_dc.reprompt_dialog()
+            return Dialog.end_of_turn
+        if said == "cancel":
+            await inner_dc.context.send_activity("Cancelling")
+            return await inner_dc.cancel_all_dialogs()
+        return await super().on_continue_dialog(inner_dc)
+
+    async def ask_where(self, step: WaterfallStepContext):
+        return await step.prompt("text", PromptOptions(prompt=MessageFactory.text("Where to?")))
+
+    async def ask_nights(self, step: WaterfallStepContext):
+        step.values["where"] = step.result
+        asked = PromptOptions(prompt=MessageFactory.text("Nights?"), retry_prompt=MessageFactory.text("A number!"))
+        return await step.prompt("nights", asked)
+
+    async def finish(self, step: WaterfallStepContext):
+        return await step.end_dialog(f"{step.values['where']} for {step.result:g}")
+
+
+class Desk(ComponentDialog):
+    """A root that never ends: it offers more when a booking is over, by replacing itself inside itself."""
+
+    def __init__(self):
+        super().__init__("desk")
+        self.add_dialog(TextPrompt("text"))
+        self.add_dialog(Booking())
+        self.add_dialog(WaterfallDialog("steps", [self.ask, self.begin, self.again]))
+        self.initial_dialog_id = "steps"
+
+    async def ask(self, step: WaterfallStepContext):
+        return await step.prompt("text", PromptOptions(prompt=MessageFactory.text(step.options or "What can I do?")))
+
+    async def begin(self, step: WaterfallStepContext):
+        return await step.begin_dialog("booking") if step.result == "book" else await step.next(None)
+
+    async def again(self, step: WaterfallStepContext):
+        if step.result:
+            await step.context.send_activity(f"Booked {step.result}")
+        return await step.replace_dialog(self.id, "What else?")

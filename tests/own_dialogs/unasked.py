@@ -165,3 +165,24 @@ class HalfSaid(Form):
 
 class SlowlyHalfSaid(HalfSaid):
     breath = 0.3
+
+
+class Bare(Dialog):
+    """No component, no waterfall: a dialog that keeps what it has heard."""
+
+    def __init__(self):
+        super().__init__("bare")
+
+    async def begin_dialog(self, dialog_context, options: object = None):
+        dialog_context.active_dialog.state["heard"] = []
+        await dialog_context.context.send_activity("Your name?")
+        return Dialog.end_of_turn
+
+    async def continue_dialog(self, dialog_context):
+        heard = dialog_context.active_dialog.state["heard"]
+        heard.append(dialog_context.context.activity.text)
+        if len(heard) < 2:
+            await dialog_context.context.send_activity("And your age?")
+            return Dialog.end_of_turn
+        await dialog_context.context.send_activity(f"Got {' '.join(heard)}")
+        return await dialog_context.end_dialog()
