@@ -12,8 +12,10 @@ SECONDS = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second"
 _SHORT = {"wk": "week", "hr": "hour", "min": "minute", "sec": "second"}
 _SHORT |= {unit[0]: unit for unit in SECONDS}
 _UNIT = "|".join(sorted([*SECONDS, *_SHORT], key=len, reverse=True))
-_COUNT_AND_UNIT = rf"[0-9]+ ?(?:{_UNIT})s?(?![a-z])"
-_SPAN = re.compile(rf"in ({_COUNT_AND_UNIT}(?:(?:,? and |, ?| ?){_COUNT_AND_UNIT})*)(?: from now)?", re.IGNORECASE)
+_COUNT_AND_UNIT = rf"[0-9]++ ?(?:{_UNIT})s?(?![a-z])"
+_MORE = rf"(?:(?:,? and |, ?| ?){_COUNT_AND_UNIT}){{0,4}}"
+_SPAN = re.compile(rf"in ({_COUNT_AND_UNIT}{_MORE})(?: from now)?", re.IGNORECASE)
+"""At most one of each unit; neither this nor the possessive ``++`` lets a long text be tried again and again."""
 _PART = re.compile(rf"([0-9]+) ?({_UNIT})", re.IGNORECASE)
 _OF_WHAT = re.compile(r",? (?:(to|that|of) )?(.*)", re.IGNORECASE | re.DOTALL)
 _GOES_ON = re.compile(
