@@ -46,13 +46,16 @@ def number_of(value: Any, path: str) -> Any:
     """The plain value of a scalar of numpy's. Raises :class:`UnstorableState` for its arrays and the like."""
     if any((base.__module__, base.__name__) == ("numpy", "generic") for base in type(value).__mro__):
         plain = value.item()
-        if not is_numpy(type(plain)):
+        counted = type(plain) is int and type(value).__name__ in _TIMES  # finer than Python's: a bare count of units
+        if not counted and not is_numpy(type(plain)):
             return plain
     raise UnstorableState(
         f"{path} is a {type(value).__module__}:{type(value).__qualname__}; store plain values: "
-        f"float() of a number, tolist() of an array."
+        "float() of a number, tolist() of an array, astype('datetime64[us]').item() of a time."
     )
 
+
+_TIMES = ("datetime64", "timedelta64")
 
 # --------------------------------------------------------------------- collections
 

@@ -17,7 +17,7 @@ import orjson
 from domain.delivery import Delivery, Status, report
 from domain.effect import Effect, Operation, Report, Send
 from domain.errors import NewerState, TooManySends, TurnOver, UndecodableState
-from domain.ids import ConversationKey, UserKey, channel_of
+from domain.ids import ConversationKey, UserKey, channel_of, conversation_key
 from domain.notification import Json
 from domain.reachability import Standing
 from state import keys
@@ -238,9 +238,15 @@ class Turn:
             shows=shows,
         )
         self.effects.append(effect)
-        if not self.aside and activity.get("type") == "message":
+        if not self.aside and activity.get("type") == "message" and self._is_for_here(activity):
             self.said[effect.provisional] = activity
         return effect.provisional
+
+    def _is_for_here(self, activity: Json) -> bool:
+        """Whether an activity is for this conversation: a bot may tell another one something in passing."""
+        account = activity.get("conversation") or {}
+        channel = activity.get("channelId") or channel_of(self.conversation)
+        return "id" not in account or conversation_key(channel, account["id"]) == self.conversation
 
     def _may_send(self) -> None:
         """Raises :class:`TooManySends`."""

@@ -545,6 +545,13 @@ class Long(Generic_):
 Long.__module__, Long.__qualname__ = "numpy", "longdouble"
 
 
+class Moment(Generic_):
+    pass
+
+
+Moment.__module__, Moment.__qualname__, Moment.__name__ = "numpy", "datetime64", "datetime64"
+
+
 class Float64(float, Generic_):
     def __init__(self, plain: float) -> None:
         Generic_.__init__(self, plain)
@@ -585,6 +592,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "a class under another name": (nobody(), "tests.test_codec:Nobody", "its name there"),
     "subscripted by pydantic": (page_of_text(), "tests.test_codec:Page[str]", "its name there"),
     "a table of numpy": (Array(), "numpy:ndarray", "tolist()"),
+    "a moment of numpy that is too fine": (Moment(1), "numpy:datetime64", "astype("),
     "a number of numpy that has no plain one": (Long(), "numpy:longdouble", "float()"),
     "an exception": (Failure(), "tests.test_codec:Failure", "store plain values or a plain class"),
     "a function": (local, "builtins:function", "store plain values or a plain class"),

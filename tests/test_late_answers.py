@@ -100,6 +100,16 @@ class TestALateAnswer:
         assert await ann.says("await") == ["never mind"]
         assert "continuation_refused" in [vars(record).get("action") for record in caplog.records]
 
+    async def test_to_another_conversation_is_no_question_of_this_one(
+        self, ann: Person, bob: Person, sender: Sender
+    ) -> None:
+        """Within a turn it goes out with that turn."""
+        await bob.says("count")
+        assert await ann.says(f"tell {bob.conversation}") == ["Told. Which colour?"]
+        await bob.hears(f"{bob.conversation} is ready (1)")
+        await sender.notifies(ann, "news", mode="interject")
+        await ann.hears("news", "Told. Which colour?")
+
     @pytest.mark.parametrize(
         ("how", "said"), [("now", ["tea is ready (1)", "that was all"]), ("together", ["tea is ready (1)"])]
     )

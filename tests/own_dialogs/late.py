@@ -64,6 +64,11 @@ class Late(Dialog):
                 await tasks[-1]
             except TimeoutError:
                 await context.send_activity("never mind")
+        elif what == "tell":
+            reference.conversation.id = about
+            await adapter.continue_conversation(reference, tell, "")
+            await context.send_activity("Told. Which colour?")
+            return Dialog.end_of_turn
         elif what == "ask":
             await context.send_activity("Which colour?")
             return Dialog.end_of_turn
