@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogTurnResult, WaterfallDialog, WaterfallStepContext
 from botbuilder.dialogs.choices import Choice
 from botbuilder.dialogs.prompts import (
     ChoicePrompt,
     ConfirmPrompt,
     NumberPrompt,
+    Prompt,
     PromptOptions,
+    PromptRecognizerResult,
     PromptValidatorContext,
     TextPrompt,
 )
@@ -22,6 +25,8 @@ from dialogs.texts import say
 SEVERITIES = ("low", "medium", "high")
 MOST_AFFECTED = 100_000
 LONGEST_TEXT = 1000
+LONGEST_CHOICE = 100
+"""Characters of an answer that is looked at for a number, a choice or a yes: in long ones that takes seconds."""
 
 
 @dataclass
@@ -33,6 +38,29 @@ class Report:
     what: str = ""
 
 
+class _Brief(Prompt):
+    """A prompt that understands no long answers."""
+
+    async def on_recognize(
+        self, turn_context: TurnContext, state: dict[str, object], options: PromptOptions
+    ) -> PromptRecognizerResult:
+        if len(turn_context.activity.text or "") > LONGEST_CHOICE:
+            return PromptRecognizerResult()
+        return await super().on_recognize(turn_context, state, options)
+
+
+class _BriefChoice(_Brief, ChoicePrompt):
+    pass
+
+
+class _BriefNumber(_Brief, NumberPrompt):
+    pass
+
+
+class _BriefConfirm(_Brief, ConfirmPrompt):
+    pass
+
+
 class ReportDialog(ComponentDialog):
     def __init__(self) -> None:
         super().__init__("report")
@@ -42,10 +70,10 @@ class ReportDialog(ComponentDialog):
                 [self.ask_severity, self.ask_count, self.ask_what, self.ask_confirmation, self.file],
             )
         )
-        self.add_dialog(ChoicePrompt("severity"))
-        self.add_dialog(NumberPrompt("count", _in_range))
+        self.add_dialog(_BriefChoice("severity"))
+        self.add_dialog(_BriefNumber("count", _in_range))
         self.add_dialog(TextPrompt("what", _not_too_long))
-        self.add_dialog(ConfirmPrompt("confirm"))
+        self.add_dialog(_BriefConfirm("confirm"))
         self.initial_dialog_id = "questions"
 
     async def ask_severity(self, step: WaterfallStepContext) -> DialogTurnResult:

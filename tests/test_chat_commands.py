@@ -100,10 +100,13 @@ class TestWhatIsTooLong:
         assert len(answered) < 1200
 
     async def test_is_no_answer_to_the_form(self, ann: Person) -> None:
-        for said in ("report", "low", "1"):
-            await ann.says(said)
+        for right in ("report", "low", "1"):
+            (question,) = await ann.says(right)
+            assert [text.endswith(question) for text in await ann.says(self.LONG)] == [True]
         assert await ann.says(self.LONG) == ["Please tell it in 1 to 1000 characters. What happened?"]
-        assert (await ann.says("smoke"))[0].startswith("File this report")
+        (question,) = await ann.says("smoke")
+        assert question.startswith("File this report")
+        assert await ann.says(self.LONG) == [question]
 
     async def test_is_cut_where_a_job_quotes_it(self, ann: Person) -> None:
         (started,) = await ann.says(f"compute factor {'0' * 500}91")
