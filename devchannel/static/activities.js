@@ -1,23 +1,37 @@
 import { adaptiveCard, heroCard, picture } from "./cards.js";
-import { el, link, safeLink } from "./dom.js";
+import { el, link, objects, safeLink, text } from "./dom.js";
 import { markdown, plain } from "./markdown.js";
 
 const CARD = "application/vnd.microsoft.card.";
 
 /** What a message shows: its text and attachments, as nodes. */
 export function content(activity, act) {
-  const text = activity.channelData?.messageBack?.displayText ?? activity.text;
+  const written = text(activity.channelData?.messageBack?.displayText ?? activity.text);
   const nodes = [];
-  if (text) nodes.push(...(activity.textFormat === "plain" || activity.from?.role === "user" ? plain(text) : markdown(text)));
-  for (const attachment of activity.attachments ?? []) {
-    const node = shown(attachment, act);
+  if (written) nodes.push(...(activity.textFormat === "plain" || activity.from?.role === "user" ? plain(written) : markdown(written)));
+  for (const attachment of objects(activity.attachments)) {
+    const node = whateverItIs(attachment, act);
     if (node) nodes.push(node);
   }
   return nodes;
 }
 
+/** A card that is nothing like one, or is nested without end, must not keep the rest of the chat from being shown. */
+function whateverItIs(attachment, act) {
+  try {
+    return shown(attachment, act);
+  } catch {
+    return unshown(attachment);
+  }
+}
+
+function unshown({ contentType, name }) {
+  return el("p", { class: "muted" }, `${text(name) || text(contentType) || "An attachment"} cannot be shown here.`);
+}
+
 function shown(attachment, act) {
-  const { contentType = "", contentUrl, name } = attachment;
+  const contentUrl = attachment.contentUrl;
+  const [contentType, name] = [text(attachment.contentType), text(attachment.name)];
   if (contentType === `${CARD}hero` || contentType === `${CARD}thumbnail`) return heroCard(attachment.content ?? {}, act);
   if (contentType === `${CARD}adaptive`) return adaptiveCard(attachment.content ?? {}, act);
   if (contentType.startsWith("image/")) return picture(contentUrl, name);
@@ -26,7 +40,7 @@ function shown(attachment, act) {
   }
   const url = safeLink(contentUrl);
   if (url) return link(url, name || url);
-  return el("p", { class: "muted" }, `${name || contentType || "An attachment"} cannot be shown here.`);
+  return unshown(attachment);
 }
 
 /** The activity that pressing a button sends; null if it sends none. */

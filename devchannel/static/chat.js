@@ -1,7 +1,7 @@
 import { content, isVisible, said } from "./activities.js";
 import { actionButton } from "./cards.js";
 import { DirectLine } from "./directline.js";
-import { el, timeOf } from "./dom.js";
+import { el, objects, timeOf } from "./dom.js";
 
 const TYPING_MS = 5000;
 const STATES = { connecting: "Connecting…", online: "Online", offline: "Reconnecting…", ended: "This chat has ended" };
@@ -188,7 +188,7 @@ export class Chat {
     if (activity.from?.role === "user") return this.suggestions.replaceChildren();
     if (this.bubbles.get(activity.id) !== this.log.lastElementChild) return undefined;
     this.suggested = activity.id;
-    const actions = activity.suggestedActions?.actions ?? [];
+    const actions = objects(activity.suggestedActions?.actions);
     return this.suggestions.replaceChildren(...actions.map((action) => actionButton(action, (chosen) => this.#act(chosen))).filter(Boolean));
   }
 

@@ -12,6 +12,16 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
+/** The objects of a list that somebody else wrote: it may be no list, and hold anything. */
+export function objects(list) {
+  return Array.isArray(list) ? list.filter((item) => item !== null && typeof item === "object") : [];
+}
+
+/** What somebody else wrote where a text belongs. */
+export function text(value) {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? String(value) : "";
+}
+
 /** The URL if it may be opened from a message, else null. */
 export function safeLink(url, protocols = ["http:", "https:"]) {
   try {

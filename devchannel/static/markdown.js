@@ -1,13 +1,14 @@
 import { el, link, safeLink } from "./dom.js";
 
+/** Every part of it ends somewhere: what has no end is not looked for to the end of a long text, from each place in it. */
 const INLINE = new RegExp(
   [
-    "(?<ticks>`+)(?<code>.+?)\\k<ticks>",
-    "\\[(?<label>[^\\]\\n]+)\\]\\((?<target>[^()\\s]+(?:\\([^()\\s]*\\)[^()\\s]*)*)\\)",
-    "\\*\\*(?<bold>\\S(?:.*?\\S)?)\\*\\*",
-    "(?<![\\w*])\\*(?<star>[^\\s*](?:[^*\\n]*[^\\s*])?)\\*(?![\\w*])",
-    "(?<![\\w])_(?<line>[^\\s_](?:[^\\n]*?[^\\s_])?)_(?![\\w])",
-    "(?<url>https?://[^\\s<>]*[^\\s<>.,;:!?'\")\\]])",
+    "(?<ticks>`{1,3})(?<code>[^`].{0,500}?)\\k<ticks>",
+    "\\[(?<label>[^\\[\\]\\n]{1,300})\\]\\((?<target>[^()\\s]{1,2000}(?:\\([^()\\s]{0,200}\\)[^()\\s]{0,200}){0,5})\\)",
+    "\\*\\*(?<bold>\\S(?:.{0,300}?\\S)?)\\*\\*",
+    "(?<![\\w*])\\*(?<star>[^\\s*](?:[^*\\n]{0,300}[^\\s*])?)\\*(?![\\w*])",
+    "(?<![\\w])_(?<line>[^\\s_](?:[^\\n]{0,300}?[^\\s_])?)_(?![\\w])",
+    "(?<url>https?://[^\\s<>]{0,2000}[^\\s<>.,;:!?'\")\\]])",
   ].join("|"),
   "gsu",
 );
@@ -37,12 +38,14 @@ function lines(text) {
   return text.split("\n").flatMap((line, index) => (index ? [el("br"), line] : [line])).filter((node) => node !== "");
 }
 
+const FORMATTED = 20000; // characters; what is longer is shown as it stands
 const BULLET = /^\s*[-*+]\s+(.*)$/;
 const NUMBER = /^\s*(\d{1,9})[.)]\s+(.*)$/;
 const HEADING = /^#{1,6}\s+(.*)$/;
 
 /** A small part of Markdown as DOM nodes: what bots use in chats. */
 export function markdown(text) {
+  if (text.length > FORMATTED) return plain(text);
   const blocks = [];
   const source = text.replace(/\r\n?/g, "\n").split("\n");
   let paragraph = [];
