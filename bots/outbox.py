@@ -22,7 +22,7 @@ from domain.clock import Clock, to_ms
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
 from domain.errors import LeaseLost, StoreUnavailable
-from domain.ids import ConversationKey
+from domain.ids import ConversationKey, DeliveryId
 from domain.observing import Observer
 from domain.reachability import Reachability, Standing
 from domain.sending import (
@@ -100,6 +100,8 @@ class _Run:
     sent: list[tuple[str, str]]
     commands: list[Command]
     standing: Standing
+    gone: set[DeliveryId] = field(default_factory=set)
+    """What was to be shown, and was not since it was withdrawn or has expired."""
 
 
 class Outbox:
@@ -162,6 +164,9 @@ class Outbox:
                 run.done.append(entry.id)
                 continue
             effect = entry.effect
+            if effect.after and run.gone.issuperset(effect.after):
+                run.done.append(entry.id)
+                continue
             if doubtful or answering or service_url:
                 effect = replace(
                     effect,
@@ -251,6 +256,9 @@ class Outbox:
         run = _Run(key, token, [], [], [], Standing())
         for entry in entries:
             effect, now = entry.effect, self._clock()
+            if isinstance(effect, Send) and effect.after and run.gone.issuperset(effect.after):
+                run.done.append(entry.id)
+                continue
             if not isinstance(effect, Send) or not any(
                 delivery.id in withdrawn or now >= delivery.expires_at for delivery in effect.shows
             ):
@@ -325,6 +333,8 @@ class Outbox:
         else:
             log.warning("a send's outcome is unknown: %s", answer.detail, extra={"action": "send_unknown", **ids})
         self._learn(run, step, answer)
+        if isinstance(step, Expired | Outdated):
+            run.gone |= {delivery.id for delivery in effect.shows}
         for delivery, status in zip(effect.shows, self.reports(effect, step), strict=True):
             self._record(run, status, (*effect.history, answer.detail))
             if not status.status.final:  # it is said anew, without what is over

@@ -103,11 +103,13 @@ async def ask_again(host: DialogHost, context: TurnContext) -> None:
     """
     turn = turn_of(context)
     question = _kept(turn)
+    before = len(turn.effects)
     turn.hesitates = True
     try:
         with unnoticed(context):
             if not await _tried(context, host.ask_again(context)) and question:
                 await _tried(context, _say_again(context, question))
+        turn.say_only_after(before)
     finally:
         turn.hesitates = False
     if turn.send_early is not None:

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from domain.delivery import Delivery, StatusReport
 from domain.errors import NewerState
-from domain.ids import ConversationKey, JobId, NotificationId
+from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId
 from domain.job import JobRequest
 from domain.notification import Json, Notification
 from domain.value import value
@@ -52,6 +52,8 @@ class Send:
     """A turn of the user's was held up by it: it does not stand behind what others are sent."""
     history: tuple[str, ...] = ()
     """What became of each attempt so far, for the operator."""
+    after: tuple[DeliveryId, ...] = ()
+    """It is said because these were shown before it: if none of them is, it is not said either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +205,7 @@ def _read(body: dict[str, Any]) -> Effect:
                 held_back=body.get("heldBack", False),
                 answer=body.get("answer", False),
                 history=tuple(body.get("history", ())),
+                after=tuple(body.get("after", ())),
             )
         case "submit":
             return Submit(job=JobRequest(**body["job"]))
@@ -256,6 +259,7 @@ def _send_to_json(effect: Send) -> Json:
         "heldBack": effect.held_back,
         "answer": effect.answer,
         "history": list(effect.history),
+        "after": list(effect.after),
     }
     return body | {name: value for name, value in so_far.items() if value}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -252,6 +252,14 @@ class Turn:
         """Raises :class:`TooManySends`."""
         if len(self.effects) >= SENDS and sum(isinstance(effect, Send) for effect in self.effects) >= SENDS:
             raise TooManySends(f"A turn sends up to {SENDS} activities; this one wants to send more.")
+
+    def say_only_after(self, position: int) -> None:
+        """What is sent from ``position`` on is not to be said if none of the deliveries that are shown before it is."""
+        earlier = [effect for effect in self.effects[:position] if isinstance(effect, Send)]
+        shown = tuple(delivery.id for effect in earlier for delivery in effect.shows)
+        for at, effect in enumerate(self.effects[position:], position):
+            if isinstance(effect, Send):
+                self.effects[at] = replace(effect, after=shown)
 
     def change(self, operation: Operation, activity_id: str, activity: Json, service_url: str) -> None:
         """Collect an update or a deletion of an activity that was sent, now or in an earlier turn."""

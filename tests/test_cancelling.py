@@ -139,6 +139,24 @@ class TestWhatWaitsForTheLimits:
         assert "never mind" not in "".join(await people[0].says("inbox"))
         assert await counts(sender, notification) == {"cancelled": 12}
 
+    async def test_takes_the_question_with_it_that_it_would_have_repeated(
+        self, service: Service, sender: Sender, http: aiohttp.ClientSession, channel: FakeChannel
+    ) -> None:
+        """Where all that was to be said is withdrawn, nobody is asked again; where some is left, they are."""
+        ann = Person(http, url_of(service), channel, "ann", "a:ann-asked")
+        asked = await ann.says("report")
+        first = await sender.notifies(ann, "never mind", mode="interject")
+        await waits_in_outbox(sender, ann, 2)
+        await spared(sender, first)
+        await waits_in_outbox(sender, ann, 0)
+        second = await sender.notifies(ann, "do mind", mode="interject")
+        await waits_in_outbox(sender, ann, 2)
+        assert ann.news() == []
+        await ann.posts(ann.activity(type="typing"))
+        await sender.becomes(second, "delivered")
+        await waits_in_outbox(sender, ann, 0)
+        assert ann.news() == ["do mind", *asked]
+
     async def test_keeps_nobody_else_waiting(
         self, service: Service, sender: Sender, http: aiohttp.ClientSession, channel: FakeChannel
     ) -> None:
