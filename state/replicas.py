@@ -8,53 +8,16 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from domain.value import value
-from state.scripts import Argument
+from state.scripts import Argument, writes
 
 Parts = tuple[Argument, ...]
 
 WAIT_MS = 800
 """How long replicas have to say that they have it. A probe of the store waits for longer, and so do connections."""
 
-_READS = frozenset(
-    (
-        "ASKING",
-        "ECHO",
-        "EXISTS",
-        "GET",
-        "HEXISTS",
-        "HGET",
-        "HGETALL",
-        "HLEN",
-        "HMGET",
-        "LINDEX",
-        "LLEN",
-        "LRANGE",
-        "MGET",
-        "PING",
-        "PTTL",
-        "SCARD",
-        "SMEMBERS",
-        "TTL",
-        "XRANGE",
-        "XREVRANGE",
-        "ZCARD",
-        "ZCOUNT",
-        "ZLEXCOUNT",
-        "ZRANGE",
-        "ZRANGEBYSCORE",
-        "ZREVRANGE",
-        "ZSCORE",
-    )
-)
-
 
 class TooFewReplicas(ResponseError):
     """Written, and not known to be where it has to be: it may be gone when the server is."""
-
-
-def writes(parts: Parts) -> bool:
-    """Whether a command may write; scripts are not looked into."""
-    return parts[0] not in _READS
 
 
 @value

@@ -9,12 +9,30 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from state import keys
 
 Argument = str | bytes | int | float
+READS = frozenset(
+    (
+        "ASKING", "ECHO", "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LINDEX", "LLEN",
+        "LPUSHX", "LRANGE", "MGET", "PING", "PTTL", "SCARD", "SISMEMBER", "SMEMBERS", "TIME", "TTL", "XLEN",
+        "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZRANK",
+        "ZREVRANGE", "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZREVRANK", "ZSCORE",
+    )
+)
+"""Commands that write nothing; ``LPUSHX`` goes to what is never there."""
+
+_READING: set[str] = set()
+"""Digests and sources of the scripts that call none but these."""
+
+
+def writes(parts: tuple[Argument, ...]) -> bool:
+    """Whether a command may write."""
+    return parts[1] not in _READING if parts[0] in ("EVALSHA", "EVAL") else parts[0] not in READS
 
 
 class Script:
@@ -25,6 +43,8 @@ class Script:
     def __init__(self, source: str) -> None:
         self.source = source
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        if READS.issuperset(re.findall(r"redis\.p?call\(\s*'?(\w*)", source)):
+            _READING.update((self.digest, source))
 
 
 @dataclass(slots=True)

@@ -39,8 +39,8 @@ from state import keys
 from state.clients import Client, client_of, close, doubt_master, wire_of
 from state.cluster import Cluster, key_of
 from state.fault_points import reached
-from state.replicas import Replicas, TooFewReplicas, writes
-from state.scripts import Argument, Command, Script, in_one, scripted
+from state.replicas import Replicas, TooFewReplicas
+from state.scripts import Argument, Command, Script, in_one, scripted, writes
 from state.wire import CLOSED, Wire
 
 log = logging.getLogger("aside.store")

@@ -11,7 +11,7 @@ import pytest
 
 from app import Service
 from domain.errors import StoreUnavailable
-from state.scripts import Command, Script, scripted
+from state.scripts import READS, Command, Script, scripted, writes
 from state.store import Store
 from tests.conftest import ServiceFactory
 from tests.people import Person, Sender
@@ -161,3 +161,13 @@ async def test_on_a_cluster_each_node_has_its_own() -> None:
             await store.ready()
         assert await store.call(ADD, [first], ["y"]) == 2
         await store.close()
+
+
+async def test_what_counts_as_reading_writes_nothing(pair: Pair) -> None:
+    """By the word of the server: all else waits for the replicas, whatever it does."""
+    for name in READS - {"LPUSHX"}:
+        (told,) = (await ask(pair.primary, "COMMAND", "INFO", name)).values()
+        assert "write" not in told["flags"], name
+    assert not writes(scripted(Script("return redis.call('GET', KEYS[1])"), ["k"]).parts)
+    assert writes(scripted(Script("redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], 1)"), ["k"]).parts)
+    assert writes(scripted(Script("return redis.call(ARGV[1], KEYS[1])"), ["k"], ["DEL"]).parts)
