@@ -23,7 +23,7 @@ from jobs.registry import job, load
 from jobs.worker import Worker
 from state import keys
 from state.embedded import find_server
-from state.jobs import JobStore, Started
+from state.jobs import JobStore, Started, parse_work_member
 from state.store import Store
 from state.work import Work
 from tests.waiting import until
@@ -541,8 +541,9 @@ async def test_draining_gives_back_what_does_not_finish(bench: Bench, tmp_path: 
     await worker.drain(0)
     assert not alive(pid)
     assert (await bench.job()).status is JobStatus.WAITING
-    assert [claim.member for claim in (await bench.work.claim(1))[0]] == [f"{K}\n{J}"]
-    await bench.work.wake(f"{K}\n{J}")
+    (claim,), _ = await bench.work.claim(1)
+    assert parse_work_member(claim.member) == (K, J)
+    await bench.work.wake(claim.member)
     bench.worker()
     assert (await bench.reached(JobStatus.DONE)).result == "at attempt 1"
 
