@@ -19,7 +19,7 @@ _APOLOGIES = "apologies"
 def has_no_end(error: Exception, failed: Turn) -> bool:
     """Whether a turn failed since its dialogs are nested too deeply: each begins the next inside itself, round after
     round. They can neither go on nor come to an end."""
-    return isinstance(error, StateTooDeep) or (isinstance(error, RecursionError) and failed.state.deep)
+    return isinstance(error, StateTooDeep | RecursionError) and failed.state.deep
 
 
 def begin_anew(turn: Turn) -> None:

@@ -87,6 +87,8 @@ async def keep_question(host: DialogHost, context: TurnContext, *, waiting: bool
     own = turn_of(context).state.own
     if not waiting:
         forget_question(turn_of(context))
+    elif not host.ran(context):
+        return  # whoever has spoken, it was none of the dialogs
     elif (said := _said(context)) and (_QUESTION not in own or not await host.asks_as_before(context)):
         own[_QUESTION] = said
 

@@ -93,15 +93,13 @@ class DialogHost:
             await component.on_reprompt_dialog(context, instance)
 
     async def asks_as_before(self, context: TurnContext) -> bool:
-        """Whether what waits at the end of a turn has asked before it: no dialog ran in it, or the prompt that was
-        active when they did still is."""
-        if not self.ran(context):
-            return True
+        """Whether what waits at the end of a turn in which dialogs ran has asked before it: the prompt that was active
+        before is the one that still is."""
         active = _leaf(await self._state(context))
         return active is not None and active is context.turn_state[_ASKED] and _options_of(active) is not None
 
     def ran(self, context: TurnContext) -> bool:
-        """Whether dialogs ran in this turn."""
+        """Whether dialogs ran in this turn, or were begun in it by somebody else."""
         return _ASKED in context.turn_state
 
     def asks_anew(self, context: TurnContext) -> None:

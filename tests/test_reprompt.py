@@ -99,6 +99,23 @@ class TestAPromptThatTheParentHolds:
         await hears_again(ann, sender, "How many?")
         assert await ann.says("4") == ["Booked for 4"]
 
+    async def test_is_asked_again_when_what_was_held_has_to_be_said(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        notification = await sender.notifies(ann, "now or never", mode="resume", holdFor=0.2)
+        await ann.hears("now or never", "How many?")
+        await sender.becomes(notification, "delivered")
+        assert await ann.says("4") == ["Booked for 4"]
+
+    async def test_is_asked_again_when_a_line_of_a_digest_was_opened(self, ann: Person, sender: Sender) -> None:
+        await ann.says("hi")
+        for number in range(4):
+            await sender.becomes(await sender.notifies(ann, f"news {number}", mode="queue"), "queued")
+        assert (await ann.says("a few"))[1:] == ["A number!"]
+        digest = ann.channel.messages(ann.conversation)[-2]
+        button = digest["attachments"][0]["content"]["buttons"][2]
+        assert await ann.says(button["text"], value=button["value"]) == ["news 2", "How many?"]
+        assert await ann.says("4") == ["Booked for 4"]
+
     async def test_asks_again_after_a_wrong_answer_though_something_was_shown_first(
         self, ann: Person, sender: Sender
     ) -> None:
@@ -216,6 +233,19 @@ class TestAQuestionThatWasCorrected:
     async def test_comes_back_as_it_was_left(self, ann: Person, sender: Sender) -> None:
         assert await ann.says("hi") == ["Your name?"]
         await hears_again(ann, sender, "Your name?")
+
+
+class TestSomebodyWhoJoinsWhileADialogWaits:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.unasked:Welcoming")
+
+    @pytest.mark.parametrize("asked", [["Your name?"], []], ids=["for an answer", "for whatever comes"])
+    async def test_leaves_its_question_as_it_was(self, ann: Person, sender: Sender, asked: list[str]) -> None:
+        """What was said to welcome somebody is no question."""
+        assert await ann.says("ask" if asked else "listen") == asked
+        await ann.posts(ann.activity(type="conversationUpdate", text=None, membersAdded=[{"id": "29:bob"}]))
+        assert ann.news() == ["Welcome!"]
+        await hears_again(ann, sender, *asked)
+        assert ann.news() == []
 
 
 class TestAPromptThatHasRefusedAnAnswer:

@@ -102,6 +102,24 @@ class Patient(Form):
         return await step.prompt("longer", PromptOptions(retry_prompt=retry))
 
 
+class Welcoming(Dialog):
+    """Asks or just listens, and greets whoever joins meanwhile."""
+
+    def __init__(self):
+        super().__init__("welcoming")
+
+    async def welcome(self, context):
+        await context.send_activity("Welcome!")
+
+    async def begin_dialog(self, dialog_context, options: object = None):
+        if dialog_context.context.activity.text == "ask":
+            await dialog_context.context.send_activity("Your name?")
+        return Dialog.end_of_turn
+
+    async def continue_dialog(self, dialog_context):
+        return Dialog.end_of_turn
+
+
 class Apologetic(Dialog):
     """Says that it did not understand where nobody has answered."""
 
