@@ -50,6 +50,7 @@ from delivery.fanout import Fanout
 from delivery.loop import Loop
 from delivery.replay import Replay
 from delivery.sweep import Sweep
+from delivery.unattended import Unattended
 from devchannel.local import LocalChannel
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import Tokens as DirectLineTokens
@@ -339,6 +340,13 @@ class Service:
             give_way=self.pipeline.precedence.give_way,
             observer=self.metrics,
         )
+        self.unattended = Unattended(
+            store=self.store,
+            known=self.conversations,
+            conversations=self.work,
+            jobs=self.jobs,
+            job_work=self.job_work,
+        )
         self.sweep = Sweep(
             store=self.store,
             notifications=self.notifications,
@@ -349,6 +357,7 @@ class Service:
             clock=self.clock,
             give_way=self.pipeline.precedence.give_way,
             observer=self.metrics,
+            besides=self.unattended.wake,
         )
         self._stack.push_async_callback(self.fanout.settle)
 

@@ -48,7 +48,8 @@ LOST = "the store had lost it"
 
 
 class Sweep:
-    """``conversations`` and ``fanout`` are the works of these; ``give_way`` is awaited between steps."""
+    """``conversations`` and ``fanout`` are the works of these; ``give_way`` is awaited between steps, and
+    ``besides`` after each pass."""
 
     def __init__(
         self,
@@ -62,7 +63,9 @@ class Sweep:
         clock: Clock,
         give_way: Callable[[], Awaitable[None]],
         observer: Observer,
+        besides: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._besides = besides
         self._observer = observer
         self._store = store
         self._notifications = notifications
@@ -82,6 +85,8 @@ class Sweep:
                 cursor = await self._lookout.turn(EVERY)
                 if cursor is not None:
                     await self.once(cursor)
+                    if self._besides is not None:
+                        await self._besides()
             except StoreUnavailable:
                 continue
             except Exception:

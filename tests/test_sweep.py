@@ -12,6 +12,7 @@ from delivery.sweep import GRACE, Sweep
 from domain.clock import Clock, system_clock
 from domain.ids import ConversationKey, NotificationId
 from state import keys
+from state.jobs import work_member
 from state.store import Store
 from tests.conftest import ServiceFactory
 from tests.people import Person, Sender
@@ -234,6 +235,36 @@ async def test_everything_is_looked_at_in_turn(
     assert passes > 3
     await bob.hears("news")
     await sender.becomes(lost, "delivered")
+
+
+async def test_mail_of_any_kind_that_is_nobodys_work_is_seen_to(
+    service: Service, ann: Person, sender: Sender, hand: Hand
+) -> None:
+    """A wake-up was lost. What needs nothing is left alone."""
+    await ann.says("hello")
+    await service.unattended.wake()
+    assert not await service.work.knows(ann.key)
+    await hand.busies(ann)
+    await sender.notifies(ann, "news")
+    await hand.loses_work("conversations", ann.key)
+    await hand.frees(ann)
+    await service.unattended.wake()
+    await ann.hears("news")
+
+
+class TestAJob:
+    @pytest.fixture
+    async def service(self, start_service: ServiceFactory) -> Service:
+        """No worker would take it."""
+        return await start_service(role="web")
+
+    async def test_that_is_nobodys_work_is_run(self, service: Service, ann: Person, hand: Hand) -> None:
+        await ann.says("compute factor 360")
+        jobs, _ = await service.jobs.recent(1)
+        member = work_member(jobs[0].conversation, jobs[0].id, jobs[0].owner)
+        await hand.loses_work("jobs", member)
+        await service.unattended.wake()
+        assert await service.job_work.knows(member)
 
 
 class TestTheService:
