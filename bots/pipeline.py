@@ -459,6 +459,11 @@ class Pipeline:
             return await running
         except SystemExit as error:  # of a dialog's: it would end the service and everybody's turns
             raise RuntimeError(f"the bot raised SystemExit({error.code!r})") from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            # Nobody has cancelled the turn: what the bot waited for was cancelled.
+            raise RuntimeError("the bot raised CancelledError") from error
         finally:
             CURRENT_TURN.reset(before)
             turn.end()

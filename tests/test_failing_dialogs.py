@@ -40,11 +40,12 @@ class TestADialogThatRaises:
         assert record.exc_info is not None
         assert "hunter2" not in str(ann.channel.requests)
 
+    @pytest.mark.parametrize("way", ["exit", "cancelled"])
     async def test_does_not_end_the_service_by_leaving(
-        self, ann: Person, bob: Person, caplog: pytest.LogCaptureFixture
+        self, ann: Person, bob: Person, caplog: pytest.LogCaptureFixture, way: str
     ) -> None:
-        """``sys.exit()`` is a failed turn like any other."""
-        (apology,) = await ann.says("exit")
+        """``sys.exit()``, or waiting for what is cancelled, is a failed turn like any other."""
+        (apology,) = await ann.says(way)
         assert APOLOGY.fullmatch(apology)
         assert [record.exc_info is not None for record in failures(caplog)] == [True]
         assert await ann.says("count") == ["count 1 1"]

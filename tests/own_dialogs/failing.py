@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 from botbuilder.core import ConversationState, MessageFactory, UserState
@@ -32,6 +33,8 @@ class Counting(Dialog):
             raise RuntimeError("secret: the password is hunter2")
         if context.activity.text == "exit":
             sys.exit("secret: enough")
+        if context.activity.text == "cancelled":
+            raise asyncio.CancelledError
         if context.activity.text == "lambda":
             await self.kept.set(context, {"orders": [{"price": lambda: 1}]})
         return Dialog.end_of_turn if context.activity.text == "stay" else await dialog_context.end_dialog()
