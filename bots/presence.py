@@ -47,7 +47,7 @@ def note(turn: Turn, reach: Reachability, detail: str = "") -> None:
 
 
 def _named(bot: str | None, members: list[ChannelAccount] | None) -> bool:
-    return bot is not None and any(member.id == bot for member in members or ())
+    return bot is not None and any(member and member.id == bot for member in members or ())
 
 
 def _told_by_teams(activity: Activity) -> Reachability | None:

@@ -58,6 +58,8 @@ def inbound_record(turn: Turn, activity: Activity, vouching: Collection[str]) ->
         "user": _user(activity, known.get("user"), vouched),
         "bot": _merged(known.get("bot"), activity.recipient),
     }
+    if _passed_on(turn, activity, known.get("user"), reference["user"]) and _is_undeclared(reference["conversation"]):
+        reference["conversation"]["isGroup"] = True
     locale = activity.locale or before.get("locale")
     if locale:
         reference["locale"] = locale
@@ -95,6 +97,17 @@ def _conversation(activity: Activity, known: Json, vouched: bool) -> Json:
     return conversation
 
 
+def _passed_on(turn: Turn, activity: Activity, before: Json | None, user: Json | None) -> bool:
+    """Whether somebody speaks where another has spoken before."""
+    others = before is not None and user is not None and before["id"] != user["id"]
+    return others and turn.last_spoke is not None and activity.type in _SPEAKS
+
+
+def _is_undeclared(conversation: Json) -> bool:
+    """Whether its channel says nothing of who else reads what is said in it."""
+    return not conversation.get("conversationType") and conversation.get("isGroup") is None
+
+
 def _team(activity: Activity, vouched: bool) -> str | None:
     return _id_in_data(activity, "team") if vouched else None
 
@@ -117,7 +130,7 @@ def _leaves(turn: Turn, activity: Activity, record: Json) -> list[Leave]:
     return [
         Leave(conversation=turn.conversation, user=member.id, aad_object=member.aad_object_id, team=team)
         for member in activity.members_removed
-        if member.id and member.id != (activity.recipient and activity.recipient.id)
+        if member and member.id and member.id != (activity.recipient and activity.recipient.id)
     ]
 
 

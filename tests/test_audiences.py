@@ -67,6 +67,8 @@ class TestAPerson:
             {"id": "19:general@thread.skype"},
             {"id": f"{CHANNEL};messageid=1"},
             {"id": "somewhere", "conversationType": "room"},
+            {"id": "somewhere", "conversationType": "personal", "isGroup": True},
+            {"id": "19:chat@thread.v2", "conversationType": "personal"},
         ],
         ids=lambda account: " ".join(map(str, account.values())),
     )
@@ -98,6 +100,21 @@ class TestAPerson:
         await bob.elsewhere("a:passed-on").says("hello, I am Bob")
         assert await reaches(sender, {"user": "29:ann"}) == [ann.key]
         assert await reaches(sender, {"user": "29:bob"}) == [first.key]
+
+
+    async def test_is_not_told_where_several_speak(self, ann: Person, bob: Person, sender: Sender) -> None:
+        """Of a channel that says nothing of it: whoever spoke last is not alone there."""
+        first, second = (on(person, "slack", "C024:T1") for person in (ann, bob))
+        for person in (first, second):
+            person.extra = {**person.extra, "conversation": {"id": "C024:T1"}}
+        await first.says("hello")
+        assert await reaches(sender, {"user": "29:ann"}) == [first.key]
+        await second.says("hello")
+        await second.says("and again")
+        for user in ("29:ann", "29:bob"):
+            status, _ = await sender.posts({"to": {"user": user}, "text": "news"})
+            assert status == 404
+        assert await reaches(sender, {"user": "29:bob", "conversationType": ["groupChat"]}) == [first.key]
 
 
 class TestAnIdOnSeveralChannels:

@@ -8,7 +8,7 @@ import pytest
 
 from bots.pipeline import known_as
 from state.activities import activity_from_json
-from tests.people import Person, Sender
+from tests.people import Json, Person, Sender
 from tests.serving import serving
 
 
@@ -209,3 +209,25 @@ def test_what_happens_to_a_message_is_known_by_its_time_too() -> None:
     known = [known_as(activity_from_json(body)) for body in (at, at, {**at, "timestamp": "2026-01-05T12:00:01Z"})]
     assert known[0] == known[1] != known[2]
     assert known_as(activity_from_json({"type": "message"})) is None
+
+
+@pytest.mark.parametrize(
+    "activity",
+    [
+        {"type": "conversationUpdate", "membersAdded": [None, {"id": "28:bot"}]},
+        {"type": "conversationUpdate", "membersRemoved": [None, {"id": "29:x"}]},
+        {"type": "messageReaction", "reactionsAdded": [None]},
+        {"type": "messageReaction", "reactionsRemoved": [None]},
+        {"type": "message", "text": "hello", "attachments": [None], "entities": [None]},
+    ],
+    ids=lambda activity: " ".join(activity),
+)
+async def test_null_in_a_list_fails_no_turn(ann: Person, activity: Json) -> None:
+    """In a conversation, and in one that others read."""
+    for place in ("personal", "groupChat"):
+        there = ann.elsewhere(f"a:{place}")
+        account = {"id": there.conversation, "conversationType": place}
+        status, _ = await there.posts(there.activity(conversation=account, **activity))
+        assert status == 200
+        await there.says("hello")
+        assert "sorry" not in " ".join(there.shows())
