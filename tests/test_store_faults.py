@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from app import Service
+from state.turns import LEASE
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Json, Person, Sender
@@ -135,7 +136,7 @@ async def test_a_store_that_refuses_connections_is_told_by_everything(
     assert await ann.says("well?") == ["You sent: well?"]
 
 
-async def test_a_store_that_is_silent_for_half_a_minute(
+async def test_a_store_that_is_silent_for_longer_than_a_lease(
     store: TroubledStore, people: list[Person], sender: Sender
 ) -> None:
     """Requests go on coming, and each is answered in time. What was accepted before, and what was posted again until it
@@ -144,7 +145,7 @@ async def test_a_store_that_is_silent_for_half_a_minute(
     async with Load(people, SILENT).going_on() as load:
         await load.accepts(3)
         store.hold()
-        ends = now() + 30
+        ends = now() + LEASE.total_seconds() + 2
         while now() < ends:
             await everything_says(sender, people[0], SILENT)
         store.go_on()
