@@ -22,13 +22,11 @@ def place_of(conversation: dict[str, Any]) -> Place:
     """The kind of a conversation account (schema JSON). What a channel says in words of its own is not personal, nor
     is what it calls personal and a group at once."""
     conversation_id, said = str(conversation.get("id")), conversation.get("conversationType")
-    if said in (Place.GROUP_CHAT, Place.CHANNEL):
-        return Place(said)
+    if said in tuple(Place):
+        return Place.GROUP_CHAT if said == Place.PERSONAL and conversation.get("isGroup") else Place(said)
     if conversation_id.startswith("19:") and "@thread.tacv2" in conversation_id:
         return Place.CHANNEL
-    if said not in (None, "", Place.PERSONAL) or conversation.get("isGroup"):
-        return Place.GROUP_CHAT
-    if conversation_id.startswith("19:") and "@thread" in conversation_id:
+    if said or conversation.get("isGroup") or (conversation_id.startswith("19:") and "@thread" in conversation_id):
         return Place.GROUP_CHAT
     return Place.PERSONAL
 

@@ -68,7 +68,6 @@ class TestAPerson:
             {"id": f"{CHANNEL};messageid=1"},
             {"id": "somewhere", "conversationType": "room"},
             {"id": "somewhere", "conversationType": "personal", "isGroup": True},
-            {"id": "19:chat@thread.v2", "conversationType": "personal"},
         ],
         ids=lambda account: " ".join(map(str, account.values())),
     )
