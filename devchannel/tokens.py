@@ -66,7 +66,7 @@ class Tokens:
         options = jwt.types.Options(require=["conv", "exp"], verify_exp=False, verify_iat=False)
         try:
             claims = jwt.decode(token, await self._key(), algorithms=["HS256"], options=options)
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
             raise TokenRefused("The token is not one of this channel.") from error
         if claims["exp"] <= self._clock().timestamp():
             raise TokenRefused("The token has expired.")

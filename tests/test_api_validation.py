@@ -295,6 +295,7 @@ BAD = {
     "time as a number": ({**SAY, "sendAt": 1780000000}, {"/sendAt"}),
     "time as digits": ({**SAY, "sendAt": "1780000000"}, {"/sendAt"}),
     "no such day": ({**SAY, "sendAt": "2026-02-30T09:00:00Z"}, {"/sendAt"}),
+    "before all time": ({**SAY, "sendAt": "0001-01-01T00:00:00+14:00"}, {"/sendAt"}),
     "end of time": ({**SAY, "sendAt": "9999-12-31T23:59:59-14:00"}, {"/sendAt"}),
     "expired": ({**SAY, "expiresAt": "2026-05-04T11:00:00Z"}, {"/expiresAt"}),
     "expires first": ({**SAY, "sendAt": LATER, "expiresAt": (NOW + timedelta(days=1)).isoformat()}, {"/expiresAt"}),

@@ -645,6 +645,16 @@ async def test_a_stream_needs_the_token_of_its_conversation(chat: Chat) -> None:
     assert refused.value.status == 403
 
 
+async def test_a_token_that_is_no_text_is_refused(chat: Chat) -> None:
+    """Bytes that are no UTF-8 in a header are like any other token that is not ours."""
+    host, port = chat.http.server.host, chat.http.server.port
+    head = f"GET {chat.path}/activities HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(head.encode() + b"Authorization: Bearer \xff\xe9\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"403"
+    writer.close()
+
+
 async def test_every_process_on_the_store_accepts_a_token(serve: Serve) -> None:
     """The signing key is the store's, not the process's."""
     chat = await start(await serve())

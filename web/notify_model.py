@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -49,8 +49,9 @@ def _time(value: object) -> object:
         return value
     try:
         if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", value):
-            return datetime.fromisoformat(value)
-    except ValueError:
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # of the year 0, or 10000, in UTC
         pass
     raise ValueError("It is not a time; write it as 2026-12-01T09:00:00+01:00.")
 
