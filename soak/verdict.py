@@ -149,7 +149,7 @@ def _lost_output(record: Record) -> Iterable[str]:
                 yield f"{conversation}: the answer of the job of input {number} was not shown"
     for delivery in record.deliveries:
         shown = set(_markers(record.shown.get(delivery.conversation, ())))
-        unknown = delivery.at_most_once and delivery.status == "unknown"
+        unknown = (delivery.at_most_once or delivery.cancelled) and delivery.status == "unknown"
         withdrawn = delivery.cancelled and delivery.status == "cancelled"
         if not (unknown or withdrawn) and (delivery.status != "delivered" or delivery.text not in shown):
             yield f"{delivery} was {'shown' if delivery.text in shown else 'not shown'}"

@@ -101,6 +101,8 @@ def test_what_was_withdrawn_is_not_shown() -> None:
     withdrawn = note(status="cancelled", cancelled=True)
     assert judge(record(deliveries=[withdrawn], shown=shown(FIRST, SECOND, ANSWER))).good
     assert judge(record(deliveries=[withdrawn])).unrecorded
+    in_doubt = note(status="unknown", cancelled=True)  # when it was withdrawn: it is not sent again to find out
+    assert judge(record(deliveries=[in_doubt], shown=shown(FIRST, SECOND, ANSWER))).good
     assert judge(record(deliveries=[note(status="cancelled")], shown=shown(FIRST, SECOND, ANSWER))).lost
 
 
