@@ -45,9 +45,9 @@ def set_aside_what_failed(turn: Turn, *, user: bool) -> None:
     if not failed:
         return
     turn.mail = clean if clean or user else failed[:1]
-    looked_at = {delivery.id for delivery in turn.mail}
-    turn.mail_ids = [name for name in turn.mail_ids if name in looked_at or name.startswith("w:")]
-    if user or len(looked_at) < len(clean) + len(failed):
+    stays = {delivery.id for delivery in [*clean, *failed]} - {delivery.id for delivery in turn.mail}
+    turn.mail_ids = [name for name in turn.mail_ids if name not in stays]
+    if user or stays:
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE if user or clean else 0)
 
 

@@ -69,7 +69,6 @@ UNREACHABLE = {
     Failure.GONE: Reachability.GONE,
 }
 
-
 _RECORDS = (Report, Answered, Index, Reach)
 """What leaves with the acknowledgement. All else takes a while, in which the answer to a send would be lost."""
 

@@ -1,7 +1,7 @@
 """The way of every turn: take the lock and read, run the bot, commit once, carry out what was committed.
 
-There are two ways in: the user's turn, which waits for the conversation, and the proactive turn, which does not
-(its conversation stays in hand and is looked at again).
+There are three ways in: the user's turn, which waits for the conversation; the proactive turn, which does not (its
+conversation stays in hand and is looked at again); and the turn that the bot's own code begins, which waits.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Pipeline:
         self._lines = Lines()
         self.precedence = Precedence()
 
-    # ------------------------------------------------------------------ the two ways in
+    # ------------------------------------------------------------------ the three ways in
 
     async def user_turn(self, identity: ClaimsIdentity, activity: Activity) -> InvokeResponse | Duplicate | None:
         """Run the turn of an inbound activity, once the conversation is its own.
@@ -167,11 +167,7 @@ class Pipeline:
         """The user's turn, when it is the next of this process in the conversation."""
         user, known = _speaker(activity), known_as(activity)
         while True:
-            token = random_id("trn")
-
-            async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token, user=user, activity_id=known, work=work)
-
+            begin = partial(self._turns.begin, key, random_id("trn"), user=user, activity_id=known)
             reached("before_lock")
             begun = await self._wait_for(partial(begin, work=self._work))
             if not isinstance(begun, Begun):
@@ -206,15 +202,11 @@ class Pipeline:
 
     async def _proactive_turn(self, key: ConversationKey) -> None:
         async with self._lines.turn(key):
-            token = random_id("trn")
-
-            async def begin(work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token, work=work)
-
+            begin = partial(self._turns.begin, key, random_id("trn"))
             HURRIED.set(False)  # the task may have had a turn before this one
             await self._give_way(key)
             reached("before_lock")
-            begun = await begin(self._work)
+            begun = await begin(work=self._work)
             if not isinstance(begun, Begun):
                 return
             held = _Held.of(begun)
@@ -258,11 +250,7 @@ class Pipeline:
 
     async def _of_its_own(self, key: ConversationKey, activity: Activity, logic: Handler) -> None:
         while True:
-            token = random_id("trn")
-
-            async def begin(token: str = token, work: Work | None = None) -> Begun | Taken | AlreadyProcessed:
-                return await self._turns.begin(key, token, work=work)
-
+            begin = partial(self._turns.begin, key, random_id("trn"))
             await self._give_way(key)
             begun: Begun = await self._wait_for(partial(begin, work=self._work))
             held = _Held.of(begun)
@@ -306,10 +294,7 @@ class Pipeline:
         Should it be what kills processes, it is given up after a few: the user is told, and the others are spared."""
         activity = activity_from_json(kept.activity)
         begun.turn.activity_id = kept.name
-
-        async def begin() -> Begun | Taken | AlreadyProcessed:
-            return await self._turns.begin(held.key, held.token, activity_id=kept.name)
-
+        begin = partial(self._turns.begin, held.key, held.token, activity_id=kept.name)
         if kept.runs >= RUNS:
             await self._give_up(held, begun, begin, kept, activity)
             return

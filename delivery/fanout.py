@@ -32,7 +32,6 @@ from state.work import Claim, Work
 
 log = logging.getLogger("aside.fanout")
 
-
 FEW = 10
 """Recipients that are served before the sender is answered; more are served afterwards, page by page."""
 INSIST_SECONDS = 4.0

@@ -39,6 +39,7 @@ _OPEN_SAID = re.compile(r"open ((?:ntf|job)_[0-9a-z]+\.\w+)")
 _SHOWN_IN = (Operation.SEND, Operation.UPDATE)
 """What a delivery may be shown in, the better first."""
 
+
 class Delivering:
     """``content_of`` answers what a notification says, ``row_of`` what became of one of its deliveries; None once the
     record is gone."""

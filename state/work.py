@@ -2,7 +2,7 @@
 
 A member is due at its score (milliseconds). To *claim* it is to push its score a lease into the future,
 so that a claimer that dies is followed by another without anybody sweeping; to *wake* a member is to pull
-its score down to now; a time in the future is the same thing as an alarm. Waking is idempotent: a burst of ten
+its score down to now, or to a time in the future at which it is to be due. Waking is idempotent: a burst of ten
 wake-ups of one conversation is one member.
 
 The score is also the claim's ticket: :meth:`close` removes a member only while its score is the one that

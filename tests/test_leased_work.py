@@ -119,7 +119,7 @@ async def test_waking_again_adds_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("first", "second", "due"), [(60, 30, 30), (30, 60, 30), (60, 0, 0), (0, 60, 0)])
-async def test_of_two_alarms_the_earlier_holds(store: Store, first: float, second: float, due: float) -> None:
+async def test_of_two_wake_ups_the_earlier_holds(store: Store, first: float, second: float, due: float) -> None:
     """Waking never puts off what was to happen sooner."""
     work = a_work(store)
     await work.wake("a", delay=first)
@@ -182,7 +182,7 @@ async def test_a_wake_up_during_the_work_is_kept(store: Store) -> None:
         assert await work.close(again)
 
 
-async def test_an_alarm_set_during_the_work_does_not_shorten_it(store: Store) -> None:
+async def test_a_later_wake_up_during_the_work_does_not_shorten_it(store: Store) -> None:
     """But it is not closed with the work either: it is looked at again when the lease ends."""
     work = a_work(store)
     claim = await claimed(work, "a")
@@ -207,7 +207,7 @@ async def _is_due(store: Store, member: str) -> bool:
     return bool(await score(store, member) <= int(seconds) * 1000 + int(micros) / 1000)
 
 
-async def test_closing_can_set_the_next_alarm(store: Store) -> None:
+async def test_closing_can_make_it_due_again_later(store: Store) -> None:
     work = a_work(store)
     assert await work.close(await claimed(work, "a"), again_in=30)
     claims, wait = await work.claim(10)

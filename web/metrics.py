@@ -21,7 +21,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # or each counter ha
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-
 _LAGS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
 _PAUSES = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600)
 _SIZES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
