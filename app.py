@@ -34,18 +34,11 @@ from botbuilder.dialogs import Dialog
 from botbuilder.integration.aiohttp import ConfigurationBotFrameworkAuthentication
 from botframework.connector.auth import ClaimsIdentity, MicrosoftAppCredentials
 
-import config
 import logs
-from bots.adapter import AsideAdapter
-from bots.authentication import ChannelAuthentication, SigningKeys
-from bots.bot import AsideBot
-from bots.channel import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, SPARE_CONNECTIONS, HttpChannel
-from bots.connections import Connections
-from bots.outbox import Outbox
-from bots.pipeline import Pipeline
-from bots.sdk_clients import SdkClients
-from bots.tokens import KeptTokens, NoTokens, Tokens, TokenUnavailable, client_credentials, managed_identity
-from config import ConfigurationError, Settings
+import settings as configuration
+from channel.connections import Connections
+from channel.http import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, SPARE_CONNECTIONS, HttpChannel
+from channel.tokens import KeptTokens, NoTokens, Tokens, TokenUnavailable, client_credentials, managed_identity
 from delivery.fanout import Fanout
 from delivery.loop import Loop
 from delivery.replay import Replay
@@ -54,11 +47,6 @@ from delivery.unattended import Unattended
 from devchannel.local import LocalChannel
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import Tokens as DirectLineTokens
-from dialogs.delivering import Delivering
-from dialogs.host import DIALOG_STATE, DialogHost
-from dialogs.root import WrongRootDialog, make_root, packages_beside, signs_in
-from dialogs.services import Jobs, Services
-from dialogs.texts import apology, job_answer
 from domain.clock import Clock, system_clock
 from domain.errors import AsideError, StoreUnavailable
 from domain.notification import Json
@@ -67,8 +55,18 @@ from jobs.answers import answer_to
 from jobs.registry import Registry, RegistryError
 from jobs.registry import load as load_jobs
 from jobs.worker import Worker
-from state.activities import activity_from_json
-from state.bot_state import TurnConversationState, TurnUserState
+from proactive.delivering import Delivering
+from proactive.handler import AsideBot
+from proactive.host import DIALOG_STATE, DialogHost
+from proactive.services import Jobs, Services
+from proactive.texts import apology, job_answer
+from sdk.activities import activity_from_json
+from sdk.adapter import AsideAdapter
+from sdk.authentication import ChannelAuthentication, SigningKeys
+from sdk.bot_state import TurnConversationState, TurnUserState
+from sdk.clients import SdkClients
+from sdk.root_dialog import WrongRootDialog, make_root, packages_beside, signs_in
+from settings import ConfigurationError, Settings
 from state.codec import Codec
 from state.conversations import Conversations
 from state.dead_letters import DeadLetters
@@ -81,6 +79,8 @@ from state.store import Store
 from state.transcripts import Transcripts
 from state.turns import LEASE, Turns
 from state.work import Work
+from turns.outbox import Outbox
+from turns.pipeline import Pipeline
 from web.application import create_application
 from web.listening import listening_sockets
 from web.metrics import Metrics
@@ -465,11 +465,11 @@ def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
     """The developer's root dialog. Raises :class:`ConfigurationError` if it cannot be made."""
     name = settings.root_dialog
     try:
-        root = make_root(name, config.resolve(name), offered)
+        root = make_root(name, configuration.resolve(name), offered)
     except WrongRootDialog as error:
         raise ConfigurationError([f"ROOT_DIALOG: {error}"]) from error
     except Exception as error:  # whatever the developer's code raises
-        mistake = f"ROOT_DIALOG: {name!r} cannot be made ({config.why(error)}); correct it there"
+        mistake = f"ROOT_DIALOG: {name!r} cannot be made ({configuration.why(error)}); correct it there"
         raise ConfigurationError([mistake]) from error
     if signs_in(root) and not settings.microsoft_app_id:
         text = "the root dialog has an OAuthPrompt, and nobody can sign in without an app id: set MicrosoftAppId"
@@ -540,12 +540,12 @@ def _load_settings(role: str) -> Settings:
     """The settings, and what they name is imported. Raises :class:`ConfigurationError` with every mistake."""
     mistakes: list[str] = []
     try:
-        settings = config.load()
+        settings = configuration.load()
         mistakes += _wrong_store(settings, role)
     except ConfigurationError as error:
         mistakes += error.mistakes
-    if names := config.load_names():
-        wrong_names = config.check_imports(names)
+    if names := configuration.load_names():
+        wrong_names = configuration.check_imports(names)
         mistakes += wrong_names
         try:
             if not wrong_names:
@@ -581,7 +581,7 @@ def main(arguments: list[str]) -> int:
         return 2
     allow_open_files(OPEN_FILES)
     logs.set_up(settings.log_format, settings.log_level)
-    for hint in config.unknown_in_file():
+    for hint in configuration.unknown_in_file():
         log.warning("%s", hint, extra={"action": "setting_unknown"})
     with suppress(ImportError):
         import uvloop

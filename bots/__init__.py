@@ -1,1 +1,1 @@
-"""What a turn is: the adapter, the channel's client, the transaction around a turn, and the bot."""
+"""The bot that ships."""

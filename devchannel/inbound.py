@@ -12,7 +12,7 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
 from domain.clock import Clock, to_iso
-from state.activity_shape import shaped
+from sdk.activity_shape import shaped
 from state.transcripts import ActivityJson
 
 ACTIVITY_BYTES = 256 * 1024

@@ -1,1 +1,1 @@
-"""What the user can talk about, and how notifications are put to them."""
+"""What the bot that ships can talk about."""

@@ -11,13 +11,13 @@ from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
-from dialogs.mentions import heard
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
-from dialogs.services import Services
-from dialogs.texts import cut, say, span
-from dialogs.welcoming import in_group, who_added
 from domain.job import Job, JobStatus
+from proactive.services import Services
+from proactive.texts import cut, say, span
+from proactive.welcoming import in_group, who_added
+from sdk.mentions import heard
 
 _COMPUTE = {
     "factor": ("factor", re.compile(r"[\d\s,_]+")),

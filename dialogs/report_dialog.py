@@ -20,7 +20,7 @@ from botbuilder.dialogs.prompts import (
 )
 from botbuilder.schema import Activity, ActivityTypes
 
-from dialogs.texts import say
+from proactive.texts import say
 
 SEVERITIES = ("low", "medium", "high")
 MOST_AFFECTED = 100_000

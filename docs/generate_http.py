@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-import config
+import settings as configuration
 from app import Service
 
 PAGE = Path(__file__).parent / "http.md"
@@ -123,7 +123,7 @@ def _cell(*parts: str | None) -> str:
 
 async def fetch() -> Json:
     """The description, from a service that is started for it."""
-    settings = config.load({"REDIS_URL": "memory://", "PORT": "0"})
+    settings = configuration.load({"REDIS_URL": "memory://", "PORT": "0"})
     async with (
         Service(settings) as service,
         aiohttp.ClientSession() as session,

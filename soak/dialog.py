@@ -9,7 +9,7 @@ from typing import Any
 from botbuilder.core import ConversationState, TurnContext, UserState
 from botbuilder.dialogs import Dialog, DialogContext, DialogInstance, DialogTurnResult
 
-from dialogs.services import Services
+from proactive.services import Services
 
 HEARD = "heard"
 """The property of both states: numbers in a conversation's, ``conversation number`` in a user's."""

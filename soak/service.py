@@ -12,10 +12,10 @@ LEASE = float(os.environ["SOAK_LEASE"])
 state.turns.LEASE = timedelta(seconds=LEASE)
 
 import app  # noqa: E402 - so that it finds the shorter lease
-import dialogs.presentation  # noqa: E402
+import proactive.presentation  # noqa: E402
 
 app.FANOUT_LEASE = app.JOB_LEASE = LEASE + 0.5
-dialogs.presentation.LINES = 10_000  # the verdict looks for everything in what was shown
+proactive.presentation.LINES = 10_000  # the verdict looks for everything in what was shown
 
 if __name__ == "__main__":
     sys.exit(app.main(sys.argv[1:]))

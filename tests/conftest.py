@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-import config
+import settings as configuration
 from app import Service
 from state.embedded import find_server
 from state.store import Store
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say what the configuration is; what the developer's shell says does not matter."""
     for name in list(os.environ):
-        if name.startswith("MicrosoftApp") or name.lower() in config.Settings.model_fields:
+        if name.startswith("MicrosoftApp") or name.lower() in configuration.Settings.model_fields:
             monkeypatch.delenv(name)
 
 
@@ -112,7 +112,7 @@ async def start_service(real_url: str) -> AsyncIterator[ServiceFactory]:
     async with AsyncExitStack() as stack:
 
         async def start(*, role: str = "serve", **variables: str) -> Service:
-            settings = config.load({"REDIS_URL": real_url, "PORT": "0", "DRAIN_SECONDS": "2", **variables})
+            settings = configuration.load({"REDIS_URL": real_url, "PORT": "0", "DRAIN_SECONDS": "2", **variables})
             return await stack.enter_async_context(Service(settings, role=role))
 
         yield start

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from app import Service
-from bots import failed_turns
 from delivery import loop
 from domain import sending
 from tests.conftest import ServiceFactory
+from turns import failed_turns
 
 
 def serving(**variables: str) -> Any:

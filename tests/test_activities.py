@@ -39,7 +39,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msrest.serialization import Deserializer, Model
 
-from state.activities import activity_from_json, model_of, read_activity, to_json
+from sdk.activities import activity_from_json, model_of, read_activity, to_json
 
 
 class Shade(enum.Enum):

@@ -25,9 +25,6 @@ from botbuilder.schema import Activity, AdaptiveCardInvokeResponse, ExpectedRepl
 from botframework.connector.auth import ClaimsIdentity
 from pydantic import SecretStr
 
-from bots.authentication import Caller, Unauthenticated
-from bots.pipeline import Duplicate
-from bots.precedence import Precedence
 from domain.clock import to_ms
 from domain.delivery import Status, StatusReport
 from domain.errors import StoreUnavailable
@@ -35,6 +32,7 @@ from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId
 from domain.job import JobRequest
 from domain.notification import Content, Guarantee
 from domain.service_url import ServiceUrls
+from sdk.authentication import Caller, Unauthenticated
 from state import keys
 from state.conversations import Conversations, index_of
 from state.dead_letters import DeadLetter, DeadLetters
@@ -43,6 +41,8 @@ from state.notifications import RETENTION, Notifications
 from state.scripts import Command
 from state.store import Store
 from state.work import Work
+from turns.pipeline import Duplicate
+from turns.precedence import Precedence
 from web.application import create_application
 from web.messages import Messages
 from web.metrics import Metrics

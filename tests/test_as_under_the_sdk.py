@@ -19,7 +19,7 @@ from botbuilder.dialogs import Dialog, DialogContext, DialogSet, DialogTurnStatu
 from botbuilder.schema import Activity, ActivityTypes, ResourceResponse
 
 from domain.notification import Json
-from state.activities import activity_from_json, to_json
+from sdk.activities import activity_from_json, to_json
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
 from tests.people import Person, Sender

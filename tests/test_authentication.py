@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from app import Service
-from bots import authentication
-from bots.tokens import KeptTokens, TokenUnavailable, client_credentials
+from channel.tokens import KeptTokens, TokenUnavailable, client_credentials
+from sdk import authentication
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel, Mood
 from tests.identity_provider import APP_ID, PASSWORD, IdentityProvider
@@ -354,8 +354,8 @@ class TestTheBotsToken:
     async def test_is_not_asked_for_by_every_send_while_it_cannot_be_had(
         self, ann: Registered, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("bots.tokens.FETCH_PAUSES", (60.0, 60.0))
-        monkeypatch.setattr("bots.backoff.random.uniform", lambda low, high: high)
+        monkeypatch.setattr("channel.tokens.FETCH_PAUSES", (60.0, 60.0))
+        monkeypatch.setattr("domain.backoff.random.uniform", lambda low, high: high)
         fetch = client_credentials(
             ann.http, login_url=f"{provider.url}/t", app_id=APP_ID, password="wrong", scope="https://scope.test"
         )

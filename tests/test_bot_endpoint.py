@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from bots.pipeline import known_as
-from state.activities import activity_from_json
+from sdk.activities import activity_from_json
 from tests.people import Json, Person, Sender
 from tests.serving import serving
+from turns.pipeline import known_as
 
 
 class TestAMessage:

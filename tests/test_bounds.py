@@ -24,9 +24,7 @@ import pytest
 from botframework.connector.auth import ClaimsIdentity
 
 from app import Service
-from bots import lines, pipeline
-from bots.channel import HttpChannel
-from dialogs import inbox
+from channel.http import HttpChannel
 from domain.delivery import Status
 from domain.effect import Operation, Send
 from domain.errors import ConversationFull, TooManySends
@@ -34,8 +32,9 @@ from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, new_i
 from domain.job import JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
 from domain.sending import Answer, ChannelAnswer
+from proactive import inbox
+from sdk.activities import activity_from_json
 from state import keys, mail, notifications, turn
-from state.activities import activity_from_json
 from state.jobs import JobStore, Started
 from state.notifications import Listed
 from state.store import Store
@@ -48,6 +47,7 @@ from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 from tests.test_turns import NOW, URL, Bench, K, delivery
 from tests.waiting import until
+from turns import lines, pipeline
 from web.messages import Messages
 
 __all__ = ["impatient"]
@@ -466,7 +466,10 @@ class Life:
 
 
 ANN = ConversationKey("msteams/a:ann")
-PACKAGES = {"app", "web", "devchannel", "delivery", "jobs", "bots", "dialogs", "state", "tests"}
+PACKAGES = {
+    *("app", "web", "devchannel", "delivery", "jobs", "turns", "channel", "sdk", "proactive", "dialogs", "state"),
+    "tests",
+}
 COUNTED = {"hash": "HLEN", "list": "LLEN", "zset": "ZCARD", "set": "SCARD", "string": "STRLEN"}
 SENDERS_RECORDS = {"aside:{ntf_}:n", "aside:{ntf_}:d", "aside:{ntf_}:to", "aside:notifications"}
 """What is kept of each notification for its sender, for as long as is promised."""

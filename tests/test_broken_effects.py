@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from bots.channel import HttpChannel
+from channel.http import HttpChannel
 from domain.effect import Send, effect_from_json
 from domain.errors import NewerState
 from domain.ids import ConversationKey

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from bots import channel as http_channel
+from channel import http as http_channel
 from domain import sending
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Person, Sender

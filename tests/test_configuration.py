@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import ApiKey, ConfigurationError, Settings, check_imports, load, resolve
+from settings import ApiKey, ConfigurationError, Settings, check_imports, load, resolve
 
 ROOT = Path(__file__).parent.parent
 

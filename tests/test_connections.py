@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots import connections
-from bots.channel import quoted
-from bots.connections import Connections, NoAnswer, NotSent, Response, Server
+from channel import connections
+from channel.connections import Connections, NoAnswer, NotSent, Response, Server
+from channel.http import quoted
 from tests.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

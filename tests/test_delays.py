@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bots import adapter
+from sdk import adapter
 from tests.people import Person
 from tests.serving import serving
 

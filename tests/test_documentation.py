@@ -13,9 +13,8 @@ import aiohttp
 import pytest
 
 import app
-import config
-from bots import channel as channel_client
-from dialogs import delivering, inbox
+import settings as configuration
+from channel import http as channel_client
 from docs import generate_http
 from domain import sending
 from domain.delivery import Failure, Status
@@ -24,6 +23,7 @@ from domain.notification import Mode
 from domain.phase import Phase
 from jobs import context
 from jobs.registry import job
+from proactive import delivering, inbox
 from state import keys, mail, notifications, turns
 from tests.conftest import ServiceFactory, url_of
 from tests.documentation.pages import PAGES, ROOT, anchors, blocks, first_column, links, name_of, prose, rows
@@ -47,7 +47,7 @@ CODE = [
     for path in ROOT.rglob("*.py")
     if path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks", "soak", "docs") and ".venv" not in path.parts
 ]
-VARIABLES = {config._variable(name): field for name, field in config.Settings.model_fields.items()}
+VARIABLES = {configuration._variable(name): field for name, field in configuration.Settings.model_fields.items()}
 FORBIDDEN = re.compile(
     r"(?<![\w/&])#\d+\b|(?<!\w)/(?:work|tmp|root)\b|\bagents?\b|\bsessions?\b|\bmirrors?\b"
     r"|\bTODO\b|coming soon|\bplanned\b|\bupcoming\b",
@@ -243,7 +243,7 @@ class TestTables:
 
     def test_hosts_that_are_allowed(self) -> None:
         cells = [re.findall(r"`([^`]+)`", row[0]) for row in rows(DOCS / "teams.md", "host")]
-        assert {host for hosts in cells for host in hosts} == set(config.BOT_FRAMEWORK_HOSTS)
+        assert {host for hosts in cells for host in hosts} == set(configuration.BOT_FRAMEWORK_HOSTS)
 
     def test_what_it_does_not_do_yet(self) -> None:
         """Every field that is refused because it is for later is named, and nothing else."""
@@ -274,21 +274,22 @@ class TestConfiguration:
     def test_has_the_defaults(self, row: list[str]) -> None:
         """A default that is shown, when it is set, changes nothing."""
         name, default = row[0].strip("`"), row[1]
-        field = next(field for field in config.Settings.model_fields if config._variable(field) == name)
+        field = next(field for field in configuration.Settings.model_fields if configuration._variable(field) == name)
         outside = {"HOST": "0.0.0.0", "NOTIFY_API_KEYS": "a:0123456789abcdef"}
         shown = re.findall(r"`([^`]+)`", default)
         if default == "none":
-            value = getattr(config.load({}), field)
+            value = getattr(configuration.load({}), field)
             assert not (value.get_secret_value() if hasattr(value, "get_secret_value") else value)
         elif name == "SERVICE_URL_ALLOW":
-            assert config.load({}).service_url_allow == config.BOT_FRAMEWORK_HOSTS + config.LOOPBACK_ORIGINS
-            assert config.load(outside).service_url_allow == config.BOT_FRAMEWORK_HOSTS
+            everywhere = configuration.BOT_FRAMEWORK_HOSTS + configuration.LOOPBACK_ORIGINS
+            assert configuration.load({}).service_url_allow == everywhere
+            assert configuration.load(outside).service_url_allow == configuration.BOT_FRAMEWORK_HOSTS
         else:
             assert shown, row
-            assert getattr(config.load({name: shown[0]}), field) == getattr(config.load({}), field)
+            assert getattr(configuration.load({name: shown[0]}), field) == getattr(configuration.load({}), field)
             if name not in outside:
-                told = getattr(config.load(outside | {name: shown[-1]}), field)
-                assert told == getattr(config.load(outside), field)
+                told = getattr(configuration.load(outside | {name: shown[-1]}), field)
+                assert told == getattr(configuration.load(outside), field)
 
 
 class TestReference:

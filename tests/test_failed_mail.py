@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bots.failed_turns import FAILED_PAUSE, blame, set_aside_what_failed
 from domain.delivery import Delivery
 from state.store import Store
 from tests.test_turns import Bench
+from turns.failed_turns import FAILED_PAUSE, blame, set_aside_what_failed
 
 
 @pytest.fixture

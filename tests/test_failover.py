@@ -91,7 +91,7 @@ class TestWithAReplicaThatEverythingWaitsFor:
         self, safe: ClusterOfThree, start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch
     ) -> Service:
         """What was begun when the primary died goes on when its lease ends: here soon."""
-        for module in ("app", "bots.pipeline", "state.turns"):
+        for module in ("app", "turns.pipeline", "state.turns"):
             monkeypatch.setattr(f"{module}.LEASE", timedelta(seconds=2))
         return await start_service(REDIS_URL=safe.url, STORE_REPLICAS="1")
 

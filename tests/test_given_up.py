@@ -10,8 +10,6 @@ import orjson
 import pytest
 
 from app import Service
-from bots.failed_turns import DEATHS
-from bots.pipeline import RUNS
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey
 from state import keys
@@ -22,6 +20,8 @@ from tests.serving import impatient, serving
 from tests.test_dead_letters import letters, replays
 from tests.test_failing_dialogs import APOLOGY
 from tests.waiting import until
+from turns.failed_turns import DEATHS
+from turns.pipeline import RUNS
 
 __all__ = ["impatient"]
 

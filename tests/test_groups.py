@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app import Service
-from state.activities import activity_from_json
+from sdk.activities import activity_from_json
 from tests.people import Person, Sender
 from tests.serving import serving
 

@@ -19,7 +19,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bots.pipeline import RUNS
 from domain.ids import NotificationId
 from state import keys
 from state.store import Store
@@ -28,6 +27,7 @@ from tests.people import FINAL, Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
 from tests.topologies import cluster, cluster_url
 from tests.waiting import until
+from turns.pipeline import RUNS
 
 SEVERITY = "How severe is it?"
 COUNT = "How many people are affected?"

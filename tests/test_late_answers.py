@@ -9,12 +9,12 @@ import pytest
 from botbuilder.core import Middleware, TurnContext
 
 from app import Service
-from bots import pipeline
 from domain.errors import TurnOver
 from tests.own_dialogs import late
 from tests.people import Person, Sender
 from tests.serving import serving
 from tests.waiting import until
+from turns import pipeline
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import gc
 import weakref
 from contextvars import ContextVar, copy_context
 
-from bots.later import Later
 from tests.waiting import until
+from turns.later import Later
 
 WHOSE = ContextVar("whose", default="nobody's")
 

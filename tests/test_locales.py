@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bots.locales import usable
+from sdk.locales import usable
 from tests.people import Person, Sender
 from tests.serving import serving
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from app import Service
-from bots import precedence
-from bots.precedence import AT_A_TIME, Precedence
 from domain.ids import ConversationKey
 from tests.own_dialogs.slow import gates
 from tests.people import Json, Person, Sender
 from tests.serving import serving
 from tests.waiting import until
+from turns import precedence
+from turns.precedence import AT_A_TIME, Precedence
 
 
 async def steps(of: Precedence, done: list[int]) -> None:

@@ -20,7 +20,6 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from bots import pipeline
 from domain.clock import system_clock
 from domain.delivery import Delivery
 from domain.ids import ConversationKey, DeliveryId
@@ -35,6 +34,7 @@ from tests.own_dialogs.slow import gates
 from tests.people import Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
 from tests.waiting import until
+from turns import pipeline
 
 SAID = 250
 """Activities in each conversation."""

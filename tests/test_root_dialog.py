@@ -12,8 +12,8 @@ import pytest
 
 import app
 from app import Service
-from config import ConfigurationError, check_imports, load
 from domain.errors import UndecodableState
+from settings import ConfigurationError, check_imports, load
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
 from tests.people import Person

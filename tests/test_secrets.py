@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from config import Settings
 from domain.environment import SECRETS, bare, without_secrets
 from domain.ids import JobId
 from jobs.context import CpuJobContext
 from jobs.process import run_in_child
 from jobs.registry import job, spec_at
+from settings import Settings
 from state.embedded import EmbeddedStore, find_server
 
 SECRET = {"MicrosoftAppPassword": "s3cret", "NOTIFY_API_KEYS": "ci:s3cret", "redis_url": "redis://:s3cret@host"}

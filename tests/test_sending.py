@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.outbox import postponed
 from domain.delivery import Delivery, Failure
 from domain.effect import Operation, Send, effect_from_json, effect_to_json
 from domain.ids import DeliveryId
@@ -36,6 +35,7 @@ from domain.sending import (
     next_step,
 )
 from domain.throttling import CONVERSATIONS, WINDOW, Throttled, tenant_waits_until
+from turns.outbox import postponed
 
 LEAST, MOST = Guarantee.AT_LEAST_ONCE, Guarantee.AT_MOST_ONCE
 EVERY_ATTEMPT = range(TRIES + 2)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from app import Service
-from bots.channel import HttpChannel
+from channel.http import HttpChannel
 from domain import sending
 from domain.effect import Send
 from domain.ids import ConversationKey

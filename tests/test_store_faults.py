@@ -330,9 +330,9 @@ class TestTwoProcesses:
         self, store: TroubledStore, start_service: ServiceFactory, monkeypatch: pytest.MonkeyPatch
     ) -> list[Service]:
         """Whose leases are short; each asks again for what it could not record only after a while."""
-        for module in ("app", "bots.pipeline", "state.turns"):
+        for module in ("app", "turns.pipeline", "state.turns"):
             monkeypatch.setattr(f"{module}.LEASE", timedelta(seconds=1))
-        monkeypatch.setattr("bots.outbox.INSIST_SECONDS", (4.0, 4.0))
+        monkeypatch.setattr("turns.outbox.INSIST_SECONDS", (4.0, 4.0))
         return [await start_service(REDIS_URL=store.url) for _ in range(2)]
 
     async def test_repeat_nothing_after_a_store_that_was_away_for_longer_than_a_lease(

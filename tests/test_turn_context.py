@@ -17,9 +17,9 @@ from botbuilder.schema import (
     SuggestedActions,
 )
 
-from bots.turn_context import LightTurnContext
 from domain.notification import Json
-from state.activities import to_json
+from sdk.activities import to_json
+from sdk.turn_context import LightTurnContext
 
 
 class Recorder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from botbuilder.schema import Activity
 
 from domain.notification import Json
-from state import activity_shape
-from state.activities import read_activity
+from sdk import activity_shape
+from sdk.activities import read_activity
 from web.problems import BadField
 from web.reading import pointer
 

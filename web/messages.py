@@ -12,12 +12,12 @@ from botbuilder.core.invoke_response import InvokeResponse as AdapterInvokeRespo
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes, InvokeResponse
 from botframework.connector.auth import ClaimsIdentity
 
-from bots.authentication import Caller, Unauthenticated
-from bots.pipeline import Duplicate
-from bots.precedence import Precedence
 from domain.errors import ConversationFull, LeaseLost, ServiceUrlNotAllowed
 from domain.service_url import ServiceUrls
-from state.activities import json_of
+from sdk.activities import json_of
+from sdk.authentication import Caller, Unauthenticated
+from turns.pipeline import Duplicate
+from turns.precedence import Precedence
 from web.access import Access
 from web.activity_shape import shaped
 from web.problems import BadField, Problem, unavailable

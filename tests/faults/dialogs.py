@@ -12,8 +12,8 @@ import os
 
 from botbuilder.dialogs import DialogContext, DialogEvent, DialogTurnResult
 
-from dialogs.host import NOTIFICATION_EVENT
 from dialogs.main_dialog import MainDialog
+from proactive.host import NOTIFICATION_EVENT
 from tests.faults.points import reached
 from tests.waiting import until
 

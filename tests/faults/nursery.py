@@ -25,10 +25,10 @@ if SHORT:
 import app  # noqa: E402 - so that it finds the shorter lease
 import delivery.fanout  # noqa: E402
 import devchannel.routes  # noqa: E402
-import dialogs.presentation  # noqa: E402
+import proactive.presentation  # noqa: E402
 import web.messages  # noqa: E402
 
-dialogs.presentation.LINES = 10_000  # what tests look for in a digest is in it, however many it tells of
+proactive.presentation.LINES = 10_000  # what tests look for in a digest is in it, however many it tells of
 
 if SHORT:
     app.FANOUT_LEASE = 1.5

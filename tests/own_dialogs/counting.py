@@ -8,9 +8,9 @@ from pathlib import Path
 from botbuilder.core import ConversationState, UserState
 from botbuilder.dialogs import Dialog, DialogContext
 
-from dialogs.services import Services
 from jobs.context import JobContext
 from jobs.registry import job
+from proactive.services import Services
 from tests.waiting import until
 
 

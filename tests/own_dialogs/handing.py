@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from botbuilder.dialogs import Dialog, DialogContext
 
-from dialogs.services import Services
+from proactive.services import Services
 
 THINGS = {
     "a time": datetime(2026, 1, 5, tzinfo=UTC),

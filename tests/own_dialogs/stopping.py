@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botbuilder.dialogs import Dialog, DialogContext
 
-from dialogs.services import Services
+from proactive.services import Services
 
 
 class Foreman(Dialog):

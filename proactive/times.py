@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from botbuilder.core import TurnContext
 
-from dialogs.texts import say, span
+from proactive.texts import say, span
 from state.turn import turn_of
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
-from bots.backoff import Backoff
+from domain.backoff import Backoff
 
 EARLY = 30.0
 """Seconds before its expiry at which a token is replaced. One that a channel finds expired is replaced, too."""

@@ -15,15 +15,15 @@ from botbuilder.schema import (
     ConversationReference,
 )
 
-from bots.locales import usable
-from bots.presence import note, presence
 from domain.clock import to_ms
 from domain.delivery import Delivery
 from domain.effect import Leave
 from domain.ids import UserKey, channel_of, user_key
 from domain.notification import Json
 from domain.place import Place, place_of
-from state.activities import model_from_json, model_of, to_json
+from sdk.activities import model_from_json, model_of, to_json
+from sdk.locales import usable
+from sdk.presence import note, presence
 from state.conversations import index_of
 from state.turn import Turn
 

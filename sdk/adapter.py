@@ -13,13 +13,13 @@ from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity, ActivityTypes, ConversationReference, DeliveryModes, ResourceResponse
 from botframework.connector.auth import ClaimsIdentity
 
-from bots.channel import Channel
-from bots.sdk_clients import SdkClients
-from bots.turn_context import LightTurnContext
+from channel.http import Channel
 from domain.effect import Operation, Send
 from domain.errors import NotAddressed
 from domain.notification import Json
-from state.activities import json_of, model_of, to_json
+from sdk.activities import json_of, model_of, to_json
+from sdk.clients import SdkClients
+from sdk.turn_context import LightTurnContext
 from state.turn import OVER_ENTRY, TURN_ENTRY, Turn, turn_of, turn_over
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("aside_turn")

@@ -1,7 +1,7 @@
 """What the SDK's adapter wants at every turn: clients it may never use. They are made when used, and kept.
 
 The SDK makes a new connector client, a new token client and new credentials for each turn; that costs more than
-the turn. Activities do not go through these (``bots.channel`` sends them); they serve dialogs that ask for
+the turn. Activities do not go through these (``channel.http`` sends them); they serve dialogs that ask for
 members, sign-in and the like.
 """
 

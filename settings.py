@@ -23,8 +23,8 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from dialogs.root import WrongRootDialog, check_root
 from domain.errors import AsideError
+from sdk.root_dialog import WrongRootDialog, check_root
 from state import store_url
 
 SCOPES = frozenset({"notify", "read", "admin"})

@@ -14,10 +14,10 @@ from typing import Any
 from botbuilder.core import TurnContext
 from botbuilder.schema import ActivityTypes
 
-from dialogs.host import DialogHost
 from domain.effect import Report, Send
 from domain.notification import Json
-from state.activities import activity_from_json, to_json
+from proactive.host import DialogHost
+from sdk.activities import activity_from_json, to_json
 from state.turn import Turn, turn_of
 
 log = logging.getLogger("aside.delivering")

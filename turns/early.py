@@ -14,19 +14,19 @@ from datetime import timedelta
 
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 
-from bots.adapter import AsideAdapter
-from bots.later import Later
-from bots.outbox import UNREACHABLE, Outbox, postponed
-from bots.presence import note
-from bots.references import outbound_frame
 from domain.effect import Operation, Report, Send
 from domain.notification import Guarantee
 from domain.sending import Accepted, GiveUp, Outdated, TryAgain
+from sdk.adapter import AsideAdapter
+from sdk.presence import note
+from sdk.references import outbound_frame
 from state.doubts import doubtful, mark
 from state.fault_points import reached
 from state.pins import PAUSES, Pin
 from state.turn import Turn
 from state.turns import Turns
+from turns.later import Later
+from turns.outbox import UNREACHABLE, Outbox, postponed
 
 log = logging.getLogger("aside.turn")
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import orjson
 from botbuilder.core import TurnContext
 
-from dialogs.inbox import ContentOf, Kept, kept, numbered, open_entry
-from dialogs.listing import show_inbox
 from domain.effect import Cancel, Notify, Submit
 from domain.ids import ConversationKey, JobId, NotificationId, UserKey, derived_id
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
+from proactive.inbox import ContentOf, Kept, kept, numbered, open_entry
+from proactive.listing import show_inbox
 from state.notifications import RETENTION
 from state.turn import Turn, turn_of
 

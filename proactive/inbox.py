@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from botbuilder.core import TurnContext
 
-from dialogs.presentation import LINES, Entry, entry_of, in_digest_order, present
 from domain.clock import from_ms, to_ms
 from domain.delivery import Delivery, Status
 from domain.ids import DeliveryId, NotificationId
 from domain.notification import Content, Json
+from proactive.presentation import LINES, Entry, entry_of, in_digest_order, present
 from state.turn import Turn, turn_of
 
 RECENT = 100

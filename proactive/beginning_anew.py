@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from botbuilder.core import BotState, TurnContext
 
-from dialogs.asking import by_the_service, forget_question
-from dialogs.host import DIALOG_STATE, DialogHost
-from dialogs.mentions import heard
-from dialogs.texts import say
 from domain.errors import StateTooDeep
+from proactive.asking import by_the_service, forget_question
+from proactive.host import DIALOG_STATE, DialogHost
+from proactive.texts import say
+from sdk.mentions import heard
 from state.turn import Turn, turn_of
 
 OFFERED_FROM = 3

@@ -9,11 +9,11 @@ from typing import Any
 
 from botbuilder.core import TurnContext
 
-from dialogs.inbox import ContentOf
-from dialogs.presentation import ANSWER_COMMAND, ANSWER_FIELD
 from domain.effect import Answered
 from domain.ids import NotificationId, delivery_id
 from domain.notification import Json
+from proactive.inbox import ContentOf
+from proactive.presentation import ANSWER_COMMAND, ANSWER_FIELD
 from state.notifications import DeliveryRow
 from state.turn import turn_of
 

@@ -16,8 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar, assert_never
 
-from bots.channel import Channel
-from bots.send_limits import SendLimits
+from channel.http import Channel
 from domain.clock import Clock, to_ms
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
@@ -53,6 +52,7 @@ from state.scripts import Command
 from state.store import Store
 from state.turns import Entry, Left, Turns
 from state.work import Claim, Work
+from turns.send_limits import SendLimits
 
 log = logging.getLogger("aside.outbox")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from botbuilder.schema import Activity
 
 from domain.notification import Json
-from state.activities import read_activity
+from sdk.activities import read_activity
 
 ID_LENGTH = 1000
 """Characters of an id, or of a service URL: they become keys and are kept; channels' own have some hundred."""

@@ -10,12 +10,12 @@ from typing import Any
 from botbuilder.core import TurnContext
 from botbuilder.schema import Activity, ActivityTypes
 
-from dialogs.texts import say
-from dialogs.times import when
 from domain.delivery import Delivery
 from domain.ids import DeliveryId
 from domain.notification import Content, Json
-from state.activities import activity_from_json
+from proactive.texts import say
+from proactive.times import when
+from sdk.activities import activity_from_json
 
 HERO_CARD = "application/vnd.microsoft.card.hero"
 OPEN_FIELD = "asideOpen"

@@ -8,10 +8,10 @@ from typing import Any
 from botbuilder.core import ActivityHandler, BotState, TurnContext
 from botbuilder.schema import ActivityEventNames, ActivityTypes, ChannelAccount
 
-from bots.beginning_anew import drop_dialogs, no_apology_due, say_dropped, takes_offer
-from dialogs import welcoming
-from dialogs.delivering import Delivering
-from dialogs.host import DialogHost
+from proactive import welcoming
+from proactive.beginning_anew import drop_dialogs, no_apology_due, say_dropped, takes_offer
+from proactive.delivering import Delivering
+from proactive.host import DialogHost
 from state.turn import turn_of
 
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import orjson
 from yarl import URL
 
-from bots.connections import Connections, NoAnswer, NotSent, Response, Server
-from bots.tokens import Tokens, TokenUnavailable
+from channel.connections import Connections, NoAnswer, NotSent, Response, Server
+from channel.tokens import Tokens, TokenUnavailable
 from domain.effect import Operation, Send
 from domain.errors import ServiceUrlNotAllowed
 from domain.notification import Json

@@ -21,10 +21,32 @@ from botbuilder.core import InvokeResponse, TurnContext
 from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from botframework.connector.auth import ClaimsIdentity
 
-from bots.adapter import CURRENT_TURN, AsideAdapter
-from bots.beginning_anew import apologize_once_more, begin_anew, has_no_end, no_apology_due, nothing_waits
-from bots.early import EarlyOutput
-from bots.failed_turns import (
+from domain.clock import Clock
+from domain.delivery import Failure, Status
+from domain.effect import Send
+from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
+from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
+from domain.notification import Json
+from domain.observing import Observer
+from domain.reachability import Reachability, Standing
+from domain.value import value
+from proactive.beginning_anew import apologize_once_more, begin_anew, has_no_end, no_apology_due, nothing_waits
+from proactive.presentation import start_over_card
+from sdk.activities import activity_from_json, json_of, to_json
+from sdk.adapter import CURRENT_TURN, AsideAdapter
+from sdk.clients import SdkClients
+from sdk.locales import usable
+from sdk.presence import presence
+from sdk.references import inbound_record, proactive_activity, spoken_to
+from state.fault_points import reached
+from state.mail import Mail
+from state.pins import PATIENCE, PAUSES, Pin
+from state.store import HURRIED
+from state.turn import Kept, Turn
+from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
+from state.work import Claim, Work
+from turns.early import EarlyOutput
+from turns.failed_turns import (
     UNREADABLE_PAUSE,
     apology,
     blame,
@@ -35,33 +57,11 @@ from bots.failed_turns import (
     refuse_what_kills,
     set_aside_what_failed,
 )
-from bots.later import Later
-from bots.lines import Lines
-from bots.locales import usable
-from bots.outbox import Outbox
-from bots.precedence import Precedence
-from bots.presence import presence
-from bots.references import inbound_record, proactive_activity, spoken_to
-from bots.sdk_clients import SdkClients
-from bots.send_limits import may_go_at_once
-from dialogs.presentation import start_over_card
-from domain.clock import Clock
-from domain.delivery import Failure, Status
-from domain.effect import Send
-from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
-from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
-from domain.notification import Json
-from domain.observing import Observer
-from domain.reachability import Reachability, Standing
-from domain.value import value
-from state.activities import activity_from_json, json_of, to_json
-from state.fault_points import reached
-from state.mail import Mail
-from state.pins import PATIENCE, PAUSES, Pin
-from state.store import HURRIED
-from state.turn import Kept, Turn
-from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Taken, Turns, UserStateChanged
-from state.work import Claim, Work
+from turns.later import Later
+from turns.lines import Lines
+from turns.outbox import Outbox
+from turns.precedence import Precedence
+from turns.send_limits import may_go_at_once
 
 log = logging.getLogger("aside.turn")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from botbuilder.core import TurnContext
 
-from dialogs.inbox import ContentOf, kept, number
-from dialogs.presentation import LINES, numbered_lines, with_buttons
-from dialogs.texts import say
+from proactive.inbox import ContentOf, kept, number
+from proactive.presentation import LINES, numbered_lines, with_buttons
+from proactive.texts import say
 from state.turn import turn_of
 
 

@@ -21,7 +21,7 @@ from botbuilder.schema import Activity
 from botframework.connector.auth import ClaimsIdentity
 from jwt.algorithms import RSAAlgorithm
 
-from bots.backoff import Backoff
+from domain.backoff import Backoff
 
 log = logging.getLogger("aside.authentication")
 

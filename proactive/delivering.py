@@ -13,18 +13,18 @@ import orjson
 from botbuilder.core import TurnContext
 from botbuilder.schema import DeliveryModes
 
-from dialogs.answers import RowOf, answered, tap_of
-from dialogs.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
-from dialogs.host import DialogHost, Stack
-from dialogs.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
-from dialogs.listing import show_inbox
-from dialogs.presentation import LINES, MORE_FIELD, OPEN_FIELD, digest, in_digest_order, present
-from dialogs.texts import say
 from domain.decision import Decision, after_reply, before_reply, decide
 from domain.delivery import Delivery, Failure, Status
 from domain.effect import Operation, Send
 from domain.notification import Content, Guarantee, Json, Mode
 from domain.phase import Phase, phase_of
+from proactive.answers import RowOf, answered, tap_of
+from proactive.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
+from proactive.host import DialogHost, Stack
+from proactive.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
+from proactive.listing import show_inbox
+from proactive.presentation import LINES, MORE_FIELD, OPEN_FIELD, digest, in_digest_order, present
+from proactive.texts import say
 from state.turn import Turn, turn_of
 
 log = logging.getLogger("aside.delivering")

@@ -11,7 +11,7 @@ from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
 from domain.delivery import Delivery, Failure, Status
 from domain.effect import Send
 from domain.notification import Json
-from state.activities import to_json
+from sdk.activities import to_json
 from state.turn import Turn
 
 FAILED_TRIES = 3

@@ -17,7 +17,10 @@ from domain.errors import AsideError
 
 OFFERED = ("conversation_state", "user_state", "services")
 """What a root dialog is made with, as far as its parameters name it."""
-_OURS = ("app", "config", "logs", "web", "devchannel", "delivery", "jobs", "bots", "dialogs", "state", "domain")
+_OURS = (
+    *("app", "settings", "logs", "web", "devchannel", "delivery", "jobs", "turns", "bots", "dialogs"),
+    *("proactive", "sdk", "channel", "state", "domain"),
+)
 _NOBODYS = frozenset((*_OURS, "tests", "benchmarks", "soak", "__main__"))
 
 

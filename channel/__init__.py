@@ -1,0 +1,1 @@
+"""The client of channels: requests, answers, connections, tokens."""

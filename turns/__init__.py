@@ -1,0 +1,1 @@
+"""What a turn is: entrance, transaction, outbox, early output, failed turns."""
