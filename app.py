@@ -316,7 +316,8 @@ class Service:
         )
         self.codec.allow(packages_beside(settings.root_dialog.partition(":")[0]))
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
-        delivering = Delivering(host, self.notifications.content, self.notifications.delivery, settings.away_after)
+        told = (self.notifications.content, self.notifications.deliveries.one)
+        delivering = Delivering(host, *told, settings.away_after)
         bot = AsideBot(host, delivering, conversation_state, user_state)
         self.pipeline = Pipeline(
             turns=self.turns,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+from domain.audience import Audience, Listed
 from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, deliver_to, report
 from domain.errors import ConversationFull, StoreUnavailable
@@ -22,11 +23,13 @@ from domain.ids import ConversationKey, DeliveryId, NotificationId, delivery_id
 from domain.notification import Notification
 from domain.observing import Observer
 from state.conversations import Conversations
+from state.delivery_rows import PAGE
 from state.fault_points import reached
 from state.mail import Mail
-from state.notifications import PAGE, Audience, Listed, Notifications, Progress
+from state.notifications import Notifications
 from state.reports import recording
 from state.scripts import Command
+from state.spreading import Progress
 from state.store import Store
 from state.work import Claim, Work
 
@@ -94,7 +97,7 @@ class Fanout:
             new = False
             await asyncio.sleep(INSIST_PAUSE)
         nid, keys = notification.id, audience.conversations
-        self._end(claim, [self._notifications.advancing(nid, 0, len(keys), keys[-1])] if new else [])
+        self._end(claim, [self._notifications.spreading.advancing(nid, 0, len(keys), keys[-1])] if new else [])
 
     def _end(self, claim: Claim, noting: Sequence[Command]) -> None:
         """Note that all have it, while the sender is answered: who takes the claim over finds nothing left to do."""
@@ -119,24 +122,24 @@ class Fanout:
 
     async def page(self, nid: NotificationId) -> bool:
         """Serve the next page of recipients. False once there is none left (or the notification is gone)."""
-        progress = await self._notifications.progress(nid)
+        progress = await self._notifications.spreading.progress(nid)
         if progress is None:
             return False
         if progress.cancelled:
             return await self._withdraw(nid, progress)
         wanted = await self._next(nid, progress)
         if not wanted:
-            await self._notifications.spread(nid, progress.served)
+            await self._notifications.spreading.spread(nid, progress.served)
             return False
         await self._serve(progress.notification, progress.served, wanted)
         return True  # also where another has served this page meanwhile: it may have lost its claim to this one
 
     async def _serve(self, notification: Notification, start: int, wanted: Sequence[ConversationKey]) -> None:
         """Put a notification into the mailboxes of a page of recipients, of which the first is number ``start``."""
-        recipients = await self._notifications.enter(notification.id, start, wanted, Status.PENDING)
+        recipients = await self._notifications.spreading.enter(notification.id, start, wanted, Status.PENDING)
         reached("recipients_entered")
         await self._spread(notification, start, recipients)
-        await self._notifications.advance(notification.id, start, start + len(recipients), recipients[-1])
+        await self._notifications.spreading.advance(notification.id, start, start + len(recipients), recipients[-1])
 
     async def _spread(self, notification: Notification, start: int, recipients: Sequence[ConversationKey]) -> None:
         """Put a notification into the mailboxes of recipients that were entered, and wake their conversations."""
@@ -161,7 +164,7 @@ class Fanout:
 
     async def _withdraw(self, nid: NotificationId, progress: Progress) -> bool:
         """Have the next recipients' conversations drop what they have not shown."""
-        found, count = await self._notifications.to_withdraw(nid, progress.withdrawn)
+        found, count = await self._notifications.spreading.to_withdraw(nid, progress.withdrawn)
         now = self._clock()
         await asyncio.gather(  # together they share round trips
             *(
@@ -174,7 +177,7 @@ class Fanout:
                 for index, key in found
             )
         )
-        await self._notifications.withdraw(nid, progress, count)
+        await self._notifications.spreading.withdraw(nid, progress, count)
         return count == PAGE
 
     async def _drop(self, key: ConversationKey, delivery: DeliveryId, unsure: Delivery | None) -> None:
@@ -193,5 +196,5 @@ class Fanout:
 
     async def _next(self, nid: NotificationId, progress: Progress) -> list[ConversationKey]:
         if progress.audience is None:
-            return await self._notifications.listed(nid, progress.served, PAGE)
+            return await self._notifications.spreading.listed(nid, progress.served, PAGE)
         return await self._conversations.recipients(progress.after, PAGE, progress.audience.channel_id)

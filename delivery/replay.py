@@ -18,9 +18,10 @@ from domain.ids import DeliveryId
 from domain.job import Job
 from domain.notification import Content
 from state.dead_letters import DeadLetter, DeadLetters
+from state.delivery_rows import Reopened
 from state.jobs import JobStore
 from state.mail import Mail
-from state.notifications import Notifications, Reopened
+from state.notifications import Notifications
 
 LATE = timedelta(days=1)
 """How long a replayed delivery that had expired meanwhile is worth showing."""
@@ -98,7 +99,7 @@ class Replay:
         """Have the record take it up again. True if it was withdrawn. Raises :class:`NothingToReplay`."""
         if letter.notification is None:
             return False  # a job's record lies beside the mailbox
-        reopened, withdrawn = await self._notifications.reopen(
+        reopened, withdrawn = await self._notifications.deliveries.reopen(
             *(letter.notification, letter.index, letter.at, delivery.guarantee), unless_withdrawn=unless_withdrawn
         )
         if reopened is Reopened.ENDED:

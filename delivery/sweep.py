@@ -21,9 +21,11 @@ from domain.ids import NotificationId, delivery_id
 from domain.notification import Guarantee, Notification
 from domain.observing import Observer
 from state.dead_letters import UNKNOWN, DeadLetters
+from state.delivery_rows import PAGE, DeliveryRow
 from state.mail import Mail
-from state.notifications import PAGE, DeliveryRow, Glimpse, Notifications, Progress
+from state.notifications import Glimpse, Notifications
 from state.reports import recording
+from state.spreading import Progress
 from state.store import Store
 from state.whereabouts import Lookout, Whereabouts
 from state.work import Work
@@ -119,14 +121,14 @@ class Sweep:
         if limit <= 0 or not (glimpse.unserved or glimpse.waiting):
             return 0, None
         await self._give_way()
-        progress = await self._notifications.progress(glimpse.id)
+        progress = await self._notifications.spreading.progress(glimpse.id)
         if progress is None:
             return 0, None
         if glimpse.unserved or progress.cancelled:
             await self._see_to_fanout(progress)
         if not glimpse.waiting:
             return 0, None
-        rows, left = await self._notifications.deliveries(glimpse.id, start=first, limit=limit)
+        rows, left = await self._notifications.deliveries.page(glimpse.id, start=first, limit=limit)
         latest = self._clock() - GRACE
         lost = [row for row in rows if not row.status.final and row.at <= latest and row.index < progress.served]
         for start in range(0, len(lost), TOGETHER):
@@ -187,7 +189,7 @@ class Sweep:
         return None
 
     async def _put_again(self, notification: Notification, row: DeliveryRow) -> None:
-        if not await self._notifications.take_up(notification.id, row):
+        if not await self._notifications.deliveries.take_up(notification.id, row):
             return  # it was on its way
         delivery = deliver_to(notification, row.index, self._clock())
         ids = {"action": "delivery_found", "conversation": row.conversation, "delivery": delivery.id}

@@ -14,7 +14,7 @@ from domain.ids import NotificationId, delivery_id
 from domain.notification import Json
 from proactive.inbox import ContentOf
 from proactive.presentation import ANSWER_COMMAND, ANSWER_FIELD
-from state.notifications import DeliveryRow
+from state.delivery_rows import DeliveryRow
 from state.turn import turn_of
 
 _SAID = re.compile(r"answer (ntf_\w{1,100})\.([0-9]{1,9}) ([0-9]{1,2})")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from domain.delivery import Status, StatusReport
 from domain.ids import ConversationKey
 from state.dead_letters import DeadLetters
+from state.delivery_rows import DeliveryRows
 from state.jobs import JobStore
-from state.notifications import Notifications
 from state.scripts import Command
 
 
@@ -20,7 +20,7 @@ def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]
     """
     commands: list[Command] = []
     if report.notification is not None:
-        commands.append(Notifications.reporting(report))
+        commands.append(DeliveryRows.reporting(report))
     if report.job is not None:
         repeated = report.may_be_repeated
         commands.append(JobStore.reporting_answer(key, report.job, report.status, may_be_repeated=repeated))

@@ -36,6 +36,7 @@ from sdk.authentication import Caller, Unauthenticated
 from state import keys
 from state.conversations import Conversations, index_of
 from state.dead_letters import DeadLetter, DeadLetters
+from state.delivery_rows import DeliveryRows
 from state.jobs import JobStore
 from state.notifications import RETENTION, Notifications
 from state.scripts import Command
@@ -586,7 +587,7 @@ async def test_a_key_belongs_to_its_body(site: Site) -> None:
 
 async def test_a_request_in_progress_is_said(site: Site) -> None:
     body = orjson.dumps(SAY, option=orjson.OPT_SORT_KEYS)
-    await site.notifications.reserve("loopback", "k", body)
+    await site.notifications.requests.reserve("loopback", "k", body)
     answer = await site.notify(SAY, Idempotency_Key="k")
     assert int(answer.headers["Retry-After"]) > 0
     await problem(answer, 409, "idempotency-in-progress")
@@ -1070,7 +1071,7 @@ async def test_deliveries_are_told(site: Site) -> None:
     """What became of each, in pages, and those of one status."""
     answer = await (await site.notify({"to": {"conversations": [ADA, BOB]}, "text": "hi"})).json()
     nid = NotificationId(answer["id"])
-    await site.notifications.enter(nid, 0, [ADA, BOB], Status.PENDING)
+    await site.notifications.spreading.enter(nid, 0, [ADA, BOB], Status.PENDING)
     done = StatusReport(
         delivery=DeliveryId(f"{nid}.1"),
         notification=nid,
@@ -1081,7 +1082,7 @@ async def test_deliveries_are_told(site: Site) -> None:
         attempts=1,
         may_be_repeated=True,
     )
-    await site.store.sequence(Notifications.reporting(done))
+    await site.store.sequence(DeliveryRows.reporting(done))
     told = await get(site, answer["statusUrl"])
     assert told["counts"] == {"pending": 1, "delivered": 1}
     (delivered,) = (await get(site, answer["statusUrl"], status="delivered"))["deliveries"]
@@ -1151,7 +1152,7 @@ async def test_counts_add_up_while_a_notification_is_spread(site: Site, to: str)
     answer = await (await site.notify({"to": audience, "text": "hi"})).json()
     nid = NotificationId(answer["id"])
     for entered in (0, 2):
-        await site.notifications.enter(nid, entered, known[entered : entered + 2], Status.PENDING)
+        await site.notifications.spreading.enter(nid, entered, known[entered : entered + 2], Status.PENDING)
         told = await get(site, answer["statusUrl"])
         assert (told["status"], told["counts"]) == ("running", {"pending": 6})
         assert [each["conversation"] for each in told["deliveries"]] == known
@@ -1167,12 +1168,12 @@ async def test_a_notification_is_finished_when_all_its_deliveries_are(site: Site
     """Not before; one that nobody gets is at once."""
     answer = await (await site.notify({"to": {"conversations": [ADA, BOB]}, "text": "hi"})).json()
     nid = NotificationId(answer["id"])
-    await site.notifications.enter(nid, 0, [ADA, BOB], Status.PENDING)
+    await site.notifications.spreading.enter(nid, 0, [ADA, BOB], Status.PENDING)
     for index, course in ((0, "running"), (1, "finished")):
         ended = StatusReport(
             delivery=DeliveryId(f"{nid}.{index}"), notification=nid, index=index, status=Status.DELIVERED, at=NOW
         )
-        await site.store.sequence(Notifications.reporting(ended))
+        await site.store.sequence(DeliveryRows.reporting(ended))
         assert (await get(site, answer["statusUrl"]))["status"] == course
     nobody = await (await site.notify({"to": {"all": True, "channelId": "slack"}, "text": "hi"})).json()
     assert (await get(site, nobody["statusUrl"]))["status"] == "finished"

@@ -25,6 +25,7 @@ from botframework.connector.auth import ClaimsIdentity
 
 from app import Service
 from channel.http import HttpChannel
+from domain.audience import Listed
 from domain.delivery import Status
 from domain.effect import Operation, Send
 from domain.errors import ConversationFull, TooManySends
@@ -36,7 +37,6 @@ from proactive import inbox
 from sdk.activities import activity_from_json
 from state import keys, mail, notifications, turn
 from state.jobs import JobStore, Started
-from state.notifications import Listed
 from state.store import Store
 from state.turns import AlreadyProcessed
 from state.work import Work

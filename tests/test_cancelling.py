@@ -11,11 +11,11 @@ import pytest
 
 import domain.sending
 from app import Service
+from domain.audience import Listed
 from domain.delivery import Status
 from domain.ids import ConversationKey, NotificationId, new_id
 from domain.notification import Content, Mode, Notification
 from state import keys
-from state.notifications import Listed
 from tests.conftest import url_of
 from tests.fake_channel import FakeChannel, Mood
 from tests.people import Json, Person, Sender
@@ -308,7 +308,7 @@ async def test_a_cancel_is_counted_once(ann: Person, bob: Person, sender: Sender
     )
     audience = Listed(conversations=(ConversationKey(ann.key), ConversationKey(bob.key)))
     await service.notifications.accept_in_hand(notification, audience, 2)
-    await service.notifications.enter(notification.id, 0, audience.conversations, Status.PENDING)
+    await service.notifications.spreading.enter(notification.id, 0, audience.conversations, Status.PENDING)
     assert await spared(sender, notification.id) == 2
     await sender.becomes(notification.id, "cancelled", 0)
     await sender.becomes(notification.id, "cancelled", 1)

@@ -135,7 +135,7 @@ async def test_what_the_store_stays_away_for_is_refused_and_counts_once_when_it_
 ) -> None:
     """Nothing was promised for it; what was accepted meanwhile comes first."""
     monkeypatch.setattr(fanout, "INSIST_SECONDS", 0.0)
-    monkeypatch.setattr("state.notifications.IN_PROGRESS", timedelta(0))
+    monkeypatch.setattr("state.idempotency.IN_PROGRESS", timedelta(0))
     before_mail(service, monkeypatch, fails_first(1))
     ann = crowd[0]
     first = {"to": {"conversation": ann.key}, "text": "first", "mode": "interject", "id": "key"}

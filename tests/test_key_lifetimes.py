@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from devchannel.tokens import Grant, Tokens
+from domain.audience import Everyone, Listed
 from domain.clock import system_clock
 from domain.delivery import Delivery, Status, StatusReport
 from domain.effect import Submit
@@ -22,9 +23,10 @@ from state import keys
 from state.codec import Codec
 from state.conversations import Conversations, index_of
 from state.dead_letters import DeadLetters
+from state.idempotency import Reserved
 from state.jobs import JobStore, Started
 from state.mail import Mail
-from state.notifications import Everyone, Listed, Notifications, Reserved
+from state.notifications import Notifications
 from state.rates import Rates
 from state.store import Store
 from state.transcripts import Transcripts
@@ -96,23 +98,23 @@ class Life:
     async def a_notification(self) -> None:
         now = system_clock()
         notification = Notification(id=NID, content=Content(), created_at=now, expires_at=now + timedelta(days=1))
-        reserved = await self.notifications.reserve("ci", "k", b"body")
+        reserved = await self.notifications.requests.reserve("ci", "k", b"body")
         assert isinstance(reserved, Reserved)
-        await self.notifications.answered("ci", "k", b"body", reserved.id, {})
-        await self.notifications.reserve("ci", "k2", b"body")
+        await self.notifications.requests.answered("ci", "k", b"body", reserved.id, {})
+        await self.notifications.requests.reserve("ci", "k2", b"body")
         await self.notifications.accept(notification, Listed(conversations=(K,)), 1)
         await self.notifications.accept(
             Notification(**{**vars(notification), "id": NotificationId("ntf_2")}), Everyone(), 1
         )
-        await self.notifications.enter(NID, 0, [K], Status.PENDING)
-        await self.store.sequence(self.notifications.answering(NID, 0, "yes"))
+        await self.notifications.spreading.enter(NID, 0, [K], Status.PENDING)
+        await self.store.sequence(self.notifications.deliveries.answering(NID, 0, "yes"))
         await self.mail.put([(K, delivery("ntf_1.0"))])
         await self.mail.put_again(K, delivery("ntf_1.0"))
         await self.mail.withdraw(K, DeliveryId("ntf_1.0"))
         report = StatusReport(delivery=DeliveryId("ntf_1.0"), status=Status.FAILED, at=now, notification=NID)
-        await self.store.sequence(self.notifications.reporting(report))
+        await self.store.sequence(self.notifications.deliveries.reporting(report))
         await self.store.sequence(*DeadLetters.recording(K, report, ["400"]))
-        await self.notifications.reopen(NID, 0, now)
+        await self.notifications.deliveries.reopen(NID, 0, now)
         rates = Rates(self.store, per_conversation=((7, 1.0),), per_tenant=((30, 1.0),))
         await rates.reserve(K, "tenant", answer=False)
 

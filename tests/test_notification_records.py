@@ -13,23 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.audience import Audience, Everyone, Listed
 from domain.delivery import Status, StatusReport, deliver_to
 from domain.ids import ConversationKey, NotificationId, delivery_id
 from domain.notification import Content, Guarantee, Mode, Notification
 from state import keys
-from state.notifications import (
-    IN_PROGRESS,
-    PAGE,
-    RECORDED_WITHIN,
-    Audience,
-    Everyone,
-    FirstAnswer,
-    InProgress,
-    KeyReused,
-    Listed,
-    Notifications,
-    Reserved,
-)
+from state.delivery_rows import PAGE
+from state.idempotency import IN_PROGRESS, FirstAnswer, InProgress, KeyReused, Reserved
+from state.notifications import RECORDED_WITHIN, Notifications
 from state.store import Store
 from state.work import Work
 
@@ -55,12 +46,12 @@ class Bench:
         await self.records.accept(notification(nid), audience or Everyone(), recipients)
 
     async def report(self, index: int, status: Status, nid: NotificationId = N, **details: Any) -> None:
-        await self.store.sequence(self.records.reporting(status_report(index, status, nid, **details)))
+        await self.store.sequence(self.records.deliveries.reporting(status_report(index, status, nid, **details)))
 
     async def check_counts(self, nid: NotificationId = N) -> None:
         """Counts are what the rows say."""
         record = await self.records.get(nid)
-        rows, following = await self.records.deliveries(nid, limit=10_000)
+        rows, following = await self.records.deliveries.page(nid, limit=10_000)
         assert record is not None
         assert following is None
         assert record.counts == Counter(row.status for row in rows)
@@ -103,7 +94,7 @@ async def test_an_accepted_notification_is_recorded_and_fanned_out(bench: Bench)
     record = await bench.records.get(N)
     assert record is not None
     assert (record.notification, record.recipients, record.served, record.counts) == (notification(), 3, 0, {})
-    progress = await bench.records.progress(N)
+    progress = await bench.records.spreading.progress(N)
     assert progress is not None
     assert (progress.notification, progress.audience, progress.served, progress.after) == (
         notification(),
@@ -118,10 +109,10 @@ async def test_accepting_again_changes_nothing(bench: Bench) -> None:
     """Not the recipients, not how far the fan-out has come."""
     listed = Listed(conversations=tuple(conversations(3)))
     await bench.accept(audience=listed)
-    assert await bench.records.advance(N, 0, 2, conversations(3)[1])
+    assert await bench.records.spreading.advance(N, 0, 2, conversations(3)[1])
     await bench.accept(audience=listed)
-    assert await bench.records.listed(N, 0) == conversations(3)
-    progress = await bench.records.progress(N)
+    assert await bench.records.spreading.listed(N, 0) == conversations(3)
+    progress = await bench.records.spreading.progress(N)
     assert progress is not None
     assert (progress.audience, progress.served, progress.after) == (None, 2, conversations(3)[1])
     assert len((await bench.records.recent())[0]) == 1
@@ -129,7 +120,7 @@ async def test_accepting_again_changes_nothing(bench: Bench) -> None:
 
 async def test_a_channels_conversations_are_an_audience(bench: Bench) -> None:
     await bench.accept(audience=Everyone(channel_id="msteams"))
-    progress = await bench.records.progress(N)
+    progress = await bench.records.spreading.progress(N)
     assert progress is not None
     assert progress.audience == Everyone(channel_id="msteams")
 
@@ -149,10 +140,10 @@ async def test_a_notification_for_later_is_fanned_out_later(bench: Bench) -> Non
 async def test_what_is_not_known_is_none(bench: Bench) -> None:
     nid = NotificationId("ntf_unknown")
     assert await bench.records.get(nid) is None
-    assert await bench.records.progress(nid) is None
+    assert await bench.records.spreading.progress(nid) is None
     assert await bench.records.content(nid) is None
-    assert await bench.records.deliveries(nid) == ([], None)
-    assert await bench.records.listed(nid, 0) == []
+    assert await bench.records.deliveries.page(nid) == ([], None)
+    assert await bench.records.spreading.listed(nid, 0) == []
 
 
 async def test_what_a_notification_says_is_read_once(bench: Bench) -> None:
@@ -170,29 +161,29 @@ async def test_what_a_notification_says_is_read_once(bench: Bench) -> None:
 async def test_listed_recipients_are_read_in_pages(bench: Bench) -> None:
     wanted = conversations(7)
     await bench.accept(audience=Listed(conversations=tuple(wanted)))
-    assert await bench.records.listed(N, 0, 5) == wanted[:5]
-    assert await bench.records.listed(N, 5, 5) == wanted[5:]
-    assert await bench.records.listed(N, 7, 5) == []
+    assert await bench.records.spreading.listed(N, 0, 5) == wanted[:5]
+    assert await bench.records.spreading.listed(N, 5, 5) == wanted[5:]
+    assert await bench.records.spreading.listed(N, 7, 5) == []
 
 
 async def test_only_one_fan_out_advances(bench: Bench) -> None:
     """Of two that serve the same page, the second learns that it is not ahead."""
     await bench.accept()
     after = conversations(2)[1]
-    assert await asyncio.gather(*(bench.records.advance(N, 0, 2, after) for _ in range(2))) == [True, False]
-    assert not await bench.records.advance(N, 0, 3, after)
+    assert await asyncio.gather(*(bench.records.spreading.advance(N, 0, 2, after) for _ in range(2))) == [True, False]
+    assert not await bench.records.spreading.advance(N, 0, 3, after)
 
 
 async def test_a_page_entered_again_is_the_page_that_was_entered(bench: Bench) -> None:
     """A fan-out died before it noted its progress; conversations came and went meanwhile. What stands, stands."""
     await bench.accept()
     first = conversations(3)
-    assert await bench.records.enter(N, 0, first, Status.PENDING) == first
+    assert await bench.records.spreading.enter(N, 0, first, Status.PENDING) == first
     await bench.report(1, Status.DELIVERED)
     for other in (conversations(5, start=2), conversations(2), [*reversed(first)]):
-        assert await bench.records.enter(N, 0, other, Status.PENDING) == first
+        assert await bench.records.spreading.enter(N, 0, other, Status.PENDING) == first
     following = conversations(2, start=10)
-    assert await bench.records.enter(N, 3, following, Status.PENDING) == following
+    assert await bench.records.spreading.enter(N, 3, following, Status.PENDING) == following
     record = await bench.records.get(N)
     assert record is not None
     assert record.counts == {Status.PENDING: 4, Status.DELIVERED: 1}
@@ -203,11 +194,11 @@ async def test_conversations_with_odd_ids_are_recipients_too(bench: Bench) -> No
     """Whatever a channel calls a conversation, its delivery is found again, also after a report."""
     odd = [ConversationKey(f"x/{name}") for name in ("a b", "a\nb", '"}', "\\n", "ü", " ", "{%7B}", "failed {}")]
     await bench.accept()
-    assert await bench.records.enter(N, 0, odd, Status.PENDING) == odd
+    assert await bench.records.spreading.enter(N, 0, odd, Status.PENDING) == odd
     for index in range(len(odd)):
         await bench.report(index, Status.HELD)
         await bench.report(index, Status.DELIVERED)
-    rows, _ = await bench.records.deliveries(N)
+    rows, _ = await bench.records.deliveries.page(N)
     assert [(row.conversation, row.status) for row in rows] == [(key, Status.DELIVERED) for key in odd]
 
 
@@ -216,10 +207,10 @@ async def test_conversations_with_odd_ids_are_recipients_too(bench: Bench) -> No
 
 async def test_a_report_is_kept_with_its_details(bench: Bench) -> None:
     await bench.accept()
-    await bench.records.enter(N, 0, conversations(2), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(2), Status.PENDING)
     details: dict[str, Any] = {"reason": "exhausted", "attempts": 8, "may_be_repeated": True, "activity_id": "a1"}
     await bench.report(1, Status.FAILED, at=NOW + timedelta(seconds=5), **details)
-    (first, second), following = await bench.records.deliveries(N)
+    (first, second), following = await bench.records.deliveries.page(N)
     assert following is None
     assert (first.status, first.at, first.attempts, first.reason) == (Status.PENDING, NOW, 0, None)
     assert (second.status, second.at, second.attempts) == (Status.FAILED, NOW + timedelta(seconds=5), 8)
@@ -230,11 +221,11 @@ async def test_a_report_is_kept_with_its_details(bench: Bench) -> None:
 async def test_what_has_ended_stays_ended(bench: Bench, end: Status) -> None:
     """Reports may come late, twice and in any order; the first end counts."""
     await bench.accept()
-    await bench.records.enter(N, 0, conversations(1), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(1), Status.PENDING)
     await bench.report(0, end)
     for status in Status:
         await bench.report(0, status, reason="late")
-    ((row,), _) = await bench.records.deliveries(N)
+    ((row,), _) = await bench.records.deliveries.page(N)
     assert (row.status, row.reason) == (end, None)
     await bench.check_counts()
 
@@ -242,12 +233,12 @@ async def test_what_has_ended_stays_ended(bench: Bench, end: Status) -> None:
 async def test_a_failed_delivery_can_be_taken_up_again(bench: Bench) -> None:
     """And then ends once more; one that did not fail is left alone."""
     await bench.accept()
-    await bench.records.enter(N, 0, conversations(2), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(2), Status.PENDING)
     await bench.report(0, Status.FAILED, reason="exhausted")
     await bench.report(1, Status.DELIVERED)
     for index in (0, 1, 2):
-        await bench.records.reopen(N, index, NOW)
-    rows, _ = await bench.records.deliveries(N)
+        await bench.records.deliveries.reopen(N, index, NOW)
+    rows, _ = await bench.records.deliveries.page(N)
     assert [(row.status, row.reason) for row in rows] == [(Status.PENDING, None), (Status.DELIVERED, None)]
     assert [row.conversation for row in rows] == conversations(2)
     await bench.check_counts()
@@ -261,7 +252,7 @@ async def test_a_report_on_what_is_not_there_changes_nothing(bench: Bench) -> No
     await bench.report(0, Status.DELIVERED)
     await bench.report(0, Status.DELIVERED, NotificationId("ntf_gone"))
     assert await bench.records.get(NotificationId("ntf_gone")) is None
-    await bench.records.enter(N, 0, conversations(1), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(1), Status.PENDING)
     await bench.store.run("DEL", keys.notification(N))
     await bench.report(0, Status.DELIVERED)
     assert not await bench.store.run("EXISTS", keys.notification(N)), "a count would live for ever"
@@ -278,10 +269,10 @@ def test_counts_are_what_the_rows_say(told: list[tuple[int, Status]]) -> None:
     async def run() -> None:
         bench = Bench(Store.connect("memory://"))
         await bench.accept()
-        await bench.records.enter(N, 0, conversations(6), Status.PENDING)
+        await bench.records.spreading.enter(N, 0, conversations(6), Status.PENDING)
         await asyncio.gather(*(bench.report(index, status) for index, status in told))
         await bench.check_counts()
-        rows, _ = await bench.records.deliveries(N)
+        rows, _ = await bench.records.deliveries.page(N)
         for row in rows:
             mine = [status for index, status in told if index == row.index]
             ends = [status for status in mine if status.final]
@@ -301,26 +292,26 @@ def test_everybody_is_counted_once(taken: list[tuple[str, int, Status]], twice: 
     """Cancelled, asked for, taken up and replayed in any order, each step once or repeated by who got no answer."""
 
     async def step(bench: Bench, what: str, index: int, status: Status) -> None:
-        rows = {row.index: row for row in (await bench.records.deliveries(N))[0]}
+        rows = {row.index: row for row in (await bench.records.deliveries.page(N))[0]}
         if what == "enter":
-            await bench.records.enter(N, 2, conversations(2, 2), Status.PENDING)
+            await bench.records.spreading.enter(N, 2, conversations(2, 2), Status.PENDING)
         elif what == "report":
             await bench.report(index, status, may_be_repeated=index == 0)
         elif what == "ask":
-            await bench.records.wanted([deliver_to(notification(), index, NOW)], asking=True)
+            await bench.records.deliveries.wanted([deliver_to(notification(), index, NOW)], asking=True)
         elif what == "cancel":
-            await bench.records.cancel(N)
-        elif what == "withdraw" and (progress := await bench.records.progress(N)) is not None:
-            await bench.records.withdraw(N, progress, 2)
+            await bench.records.spreading.cancel(N)
+        elif what == "withdraw" and (progress := await bench.records.spreading.progress(N)) is not None:
+            await bench.records.spreading.withdraw(N, progress, 2)
         elif what == "reopen":
-            await bench.records.reopen(N, index, NOW)
+            await bench.records.deliveries.reopen(N, index, NOW)
         elif what == "take up" and index in rows:
-            await bench.records.take_up(N, rows[index])
+            await bench.records.deliveries.take_up(N, rows[index])
 
     async def run() -> None:
         bench = Bench(Store.connect("memory://"))
         await bench.accept(recipients=4)
-        await bench.records.enter(N, 0, conversations(2), Status.PENDING)
+        await bench.records.spreading.enter(N, 0, conversations(2), Status.PENDING)
         for each in taken:
             for _ in range(1 + twice):
                 await step(bench, *each)
@@ -333,7 +324,7 @@ def test_everybody_is_counted_once(taken: list[tuple[str, int, Status]], twice: 
         assert sum(record.counts_at(NOW).values()) == 4
         ended = sum(count for status, count in record.counts.items() if status.final)
         cancelled = record.counts.get(Status.CANCELLED, 0)
-        assert await bench.records.cancel(N) == 4 - (ended - cancelled) - asked
+        assert await bench.records.spreading.cancel(N) == 4 - (ended - cancelled) - asked
         await bench.store.close()
 
     asyncio.run(run())
@@ -347,12 +338,12 @@ async def test_deliveries_are_read_in_pages(bench: Bench) -> None:
     number = PAGE + 20
     await bench.accept(recipients=number)
     for first in range(0, number, PAGE):
-        await bench.records.enter(N, first, conversations(min(PAGE, number - first), first), Status.PENDING)
+        await bench.records.spreading.enter(N, first, conversations(min(PAGE, number - first), first), Status.PENDING)
     for limit in (7, 100, PAGE, number, number + 1):
         seen: list[int] = []
         start: int | None = 0
         while start is not None:
-            rows, start = await bench.records.deliveries(N, start=start, limit=limit)
+            rows, start = await bench.records.deliveries.page(N, start=start, limit=limit)
             assert len(rows) <= limit
             seen += [row.index for row in rows]
         assert seen == list(range(number))
@@ -363,7 +354,7 @@ async def test_deliveries_are_filtered_by_status(bench: Bench) -> None:
     number = 2 * PAGE
     await bench.accept(recipients=number)
     for page in (0, PAGE):
-        await bench.records.enter(N, page, conversations(PAGE, page), Status.PENDING)
+        await bench.records.spreading.enter(N, page, conversations(PAGE, page), Status.PENDING)
     wanted = [3, 4, PAGE - 1, PAGE, number - 1]
     for index in wanted:
         await bench.report(index, Status.FAILED)
@@ -382,7 +373,7 @@ async def test_of_many_deliveries_a_bounded_number_is_looked_at(bench: Bench, mo
     """However few have the status that is asked for; the next page goes on from there."""
     monkeypatch.setattr("state.notifications.LOOKED_AT_MOST", 10)
     await bench.accept(recipients=25)
-    await bench.records.enter(N, 0, conversations(25), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(25), Status.PENDING)
     await bench.report(22, Status.FAILED)
     seen = []
     start = 0
@@ -401,7 +392,7 @@ async def test_a_look_is_of_one_moment(bench: Bench) -> None:
 
     async def spread() -> None:
         for first in range(0, number, 10):
-            await bench.records.enter(N, first, conversations(10, first), Status.PENDING)
+            await bench.records.spreading.enter(N, first, conversations(10, first), Status.PENDING)
             for index in range(first, first + 10):
                 await bench.report(index, Status.DELIVERED)
 
@@ -418,7 +409,7 @@ async def test_a_look_is_of_one_moment(bench: Bench) -> None:
 async def test_deliveries_are_kept_as_long_as_their_notification(bench: Bench) -> None:
     """Also of one that expires late."""
     await bench.records.accept(replace(notification(), expires_at=NOW + timedelta(days=300)), Everyone(), 1)
-    await bench.records.enter(N, 0, conversations(1), Status.PENDING)
+    await bench.records.spreading.enter(N, 0, conversations(1), Status.PENDING)
     kept = [await bench.store.run("TTL", name) for name in (keys.notification(N), keys.deliveries(N))]
     assert kept[1] >= kept[0] - 1
 
@@ -470,13 +461,13 @@ async def test_notifications_that_are_gone_leave_the_list(bench: Bench) -> None:
 
 
 async def reserve(bench: Bench, body: bytes = b"body", key: str = "k", sender: str = "ci") -> Reserved | FirstAnswer:
-    return await bench.records.reserve(sender, key, body)
+    return await bench.records.requests.reserve(sender, key, body)
 
 
 async def test_a_request_that_is_repeated_gets_the_first_answer(bench: Bench) -> None:
     reserved = await reserve(bench)
     assert isinstance(reserved, Reserved)
-    await bench.records.answered("ci", "k", b"body", reserved.id, {"id": reserved.id})
+    await bench.records.requests.answered("ci", "k", b"body", reserved.id, {"id": reserved.id})
     assert await reserve(bench) == FirstAnswer(body={"id": reserved.id})
     bench.clock.now += timedelta(hours=23)
     assert await reserve(bench) == FirstAnswer(body={"id": reserved.id})
@@ -488,7 +479,7 @@ async def test_a_key_with_another_body_is_refused(bench: Bench) -> None:
     assert isinstance(reserved, Reserved)
     with pytest.raises(KeyReused):
         await reserve(bench, b"other")
-    await bench.records.answered("ci", "k", b"body", reserved.id, {})
+    await bench.records.requests.answered("ci", "k", b"body", reserved.id, {})
     with pytest.raises(KeyReused):
         await reserve(bench, b"other")
 
@@ -518,7 +509,7 @@ async def test_a_request_whose_process_died_is_carried_on_under_its_id(bench: Be
 async def test_a_key_whose_request_was_refused_is_free(bench: Bench) -> None:
     """The sender corrects the body and uses it again."""
     first = await reserve(bench)
-    await bench.records.abandon("ci", "k")
+    await bench.records.requests.abandon("ci", "k")
     second = await reserve(bench, b"corrected")
     assert isinstance(first, Reserved)
     assert isinstance(second, Reserved)

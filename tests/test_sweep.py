@@ -142,7 +142,7 @@ async def test_what_was_withdrawn_is_cancelled(service: Service, ann: Person, se
     await ann.says("hello")
     await hand.busies(ann)
     notification = await sender.notifies(ann, "news")
-    assert await service.notifications.cancel(NotificationId(notification))
+    assert await service.notifications.spreading.cancel(NotificationId(notification))
     await until(lambda: service.store.run("HLEN", keys.mailbox(conversation(ann))), what="it is there")
 
     async def withdrawn() -> bool:

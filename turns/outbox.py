@@ -17,6 +17,7 @@ from functools import partial
 from typing import TypeVar, assert_never
 
 from channel.http import Channel
+from domain.audience import Listed
 from domain.clock import Clock, to_ms
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
@@ -45,7 +46,7 @@ from state.dead_letters import DeadLetters
 from state.fault_points import reached
 from state.jobs import JobStore
 from state.mail import putting_again
-from state.notifications import Listed, Notifications
+from state.notifications import Notifications
 from state.rates import Rates
 from state.reports import recording
 from state.scripts import Command
@@ -240,7 +241,7 @@ class Outbox:
         """What of a send has been withdrawn, None if it is to go: with ``asking``, it is not withdrawn from now on."""
         if not effect.shows:
             return None
-        wanted = await _insist(partial(self._notifications.wanted, effect.shows, asking=asking))
+        wanted = await _insist(partial(self._notifications.deliveries.wanted, effect.shows, asking=asking))
         gone = frozenset(delivery.id for delivery, still in zip(effect.shows, wanted, strict=True) if not still)
         return outdated(effect, gone) if gone else None
 
@@ -446,7 +447,7 @@ class Outbox:
             case Report(report=status):
                 self._record(run, status)
             case Answered(notification=nid, index=index, result=result):
-                run.commands.append(self._notifications.answering(nid, index, result))
+                run.commands.append(self._notifications.deliveries.answering(nid, index, result))
             case Submit(job=request):
                 await self._jobs.submit(run.key, request)
                 reached("job_submitted")

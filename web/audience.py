@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from domain.audience import Audience, Everyone, Listed
 from domain.ids import ConversationKey, channel_of
 from domain.notification import Json
 from domain.place import Place, place_of, root_of
 from domain.reachability import Reachability
 from state.conversations import Candidate, Conversations
-from state.notifications import Audience, Everyone, Listed
 from web.notify_model import To
 from web.problems import BadField, Problem, invalid_fields
 

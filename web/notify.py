@@ -11,20 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
+from domain.audience import Audience, Everyone
 from domain.clock import Clock
 from domain.ids import NotificationId, new_id
 from domain.notification import Content, Json, Mode, Notification
 from state.conversations import Conversations
-from state.notifications import (
-    RETENTION,
-    Audience,
-    Everyone,
-    FirstAnswer,
-    InProgress,
-    KeyReused,
-    Notifications,
-    Reserved,
-)
+from state.idempotency import FirstAnswer, InProgress, KeyReused, Reserved
+from state.notifications import RETENTION, Notifications
 from web.access import SENDER
 from web.audience import Resolved, resolve
 from web.notify_model import Accepted, Counted, NotifyRequest, parse_request
@@ -104,15 +97,15 @@ class Notify:
             return _accepted(Accepted.model_validate(reserved.body), replayed=True)
         if isinstance(wanted, BaseException):
             if isinstance(wanted, Problem):
-                await self._notifications.abandon(sender, key)
+                await self._notifications.requests.abandon(sender, key)
             raise wanted
         accepted = await self._accept(wanted, reserved.id, request)
-        await self._notifications.answered(sender, key, body, reserved.id, accepted.model_dump(by_alias=True))
+        await self._notifications.requests.answered(sender, key, body, reserved.id, accepted.model_dump(by_alias=True))
         return _accepted(accepted)
 
     async def _reserve(self, sender: str, key: str, body: bytes) -> FirstAnswer | Reserved:
         try:
-            return await self._notifications.reserve(sender, key, body)
+            return await self._notifications.requests.reserve(sender, key, body)
         except KeyReused as error:
             detail = "The idempotency key was used with another body in the last 24 hours."
             raise Problem(422, "idempotency-key-reused", "Idempotency key reused", detail) from error

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from domain.audience import Everyone
 from domain.clock import Clock
 from domain.ids import ConversationKey, JobId, NotificationId, channel_of
 from domain.job import Job
@@ -17,8 +18,9 @@ from domain.notification import Json, Notification
 from domain.phase import phase_of
 from domain.place import Place, place_of
 from state.conversations import Conversations, Known
+from state.delivery_rows import DeliveryRow
 from state.jobs import JobStore
-from state.notifications import DeliveryRow, Everyone, Look, NotificationRecord, Notifications
+from state.notifications import Look, NotificationRecord, Notifications
 from web.access import SENDER
 from web.problems import BadField, Problem, invalid_fields, not_found
 from web.reading import bad_cursor, cursor_number, cursor_text, json_answer, parse_query
@@ -130,7 +132,7 @@ class NotificationRecords:
         nid = NotificationId(request.match_info["id"])
         if request.query:
             raise invalid_fields([BadField(name, "It is not served.", "parameter") for name in request.query])
-        spared = await self._notifications.cancel(nid)
+        spared = await self._notifications.spreading.cancel(nid)
         record = await self._notifications.get(nid) if spared is not None else None
         if record is None:
             raise not_found("No notification has this id, or it is no longer kept.")

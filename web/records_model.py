@@ -15,7 +15,8 @@ from domain.notification import Course, Guarantee, Json, Mode
 from domain.phase import Phase
 from domain.reachability import Reachability
 from state.conversations import Known
-from state.notifications import DeliveryRow, NotificationRecord
+from state.delivery_rows import DeliveryRow
+from state.notifications import NotificationRecord
 from web.described import described
 from web.said_model import ChannelId
 
