@@ -310,7 +310,8 @@ class Service:
             observer=self.metrics,
         )
         adapter = AsideAdapter(clients, channel)
-        services = Services(Jobs(self.jobs, self.registry, settings.jobs_per_user), self.notifications.content)
+        jobs = Jobs(self.jobs, self.registry, settings.jobs_per_user)
+        services = Services(jobs, self.notifications.content)
         root = _root_dialog(
             settings, conversation_state=conversation_state, user_state=user_state, services=services
         )
@@ -318,7 +319,7 @@ class Service:
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
         told = (self.notifications.content, self.notifications.deliveries.one)
         delivering = Delivering(host, *told, settings.away_after)
-        bot = AsideBot(host, delivering, conversation_state, user_state)
+        bot = AsideBot(host, delivering, jobs, conversation_state, user_state)
         self.pipeline = Pipeline(
             turns=self.turns,
             outbox=outbox,

@@ -43,6 +43,19 @@ class TooManySends(AsideError):
     """A turn wants to send more than one may; its dialog does not come to an end."""
 
 
+class TooManyJobs(AsideError):
+    """A dialog wants to start a job for a user of whom as many have not ended as one may have, which is ``limit``.
+
+    Where no dialog handles it, the user is told so in the apology's place."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The user has {limit} jobs that have not ended, as many as JOBS_PER_USER allows; "
+            "ask services.jobs.room before starting one."
+        )
+        self.limit = limit
+
+
 class NotAddressed(AsideError):
     """An activity that a dialog wants sent, changed or deleted, and of which nothing says where or which it is."""
 

@@ -12,6 +12,7 @@ from proactive import welcoming
 from proactive.beginning_anew import drop_dialogs, no_apology_due, say_dropped, takes_offer
 from proactive.delivering import Delivering
 from proactive.host import DialogHost
+from proactive.services import Jobs
 from state.turn import turn_of
 
 
@@ -22,15 +23,24 @@ class AsideBot(ActivityHandler):
     """
 
     def __init__(
-        self, host: DialogHost, delivering: Delivering, conversation_state: BotState, user_state: BotState
+        self,
+        host: DialogHost,
+        delivering: Delivering,
+        jobs: Jobs,
+        conversation_state: BotState,
+        user_state: BotState,
     ) -> None:
         self._host = host
+        self._jobs = jobs
         self._delivering = delivering
         self._conversation_state = conversation_state
         self._user_state = user_state
 
     async def on_turn(self, turn_context: TurnContext) -> None:
         self._give_states(turn_context)
+        proactive = turn_context.activity.name == ActivityEventNames.continue_conversation
+        if not proactive or await self._host.active(turn_context):
+            await self._jobs.count(turn_context)
         await super().on_turn(turn_context)
         await self._end(turn_context)
 
@@ -38,6 +48,7 @@ class AsideBot(ActivityHandler):
         """A turn that the bot's own code began: its callback takes the place of dialogs and notifications. What it
         says is no question of the dialog that waits."""
         self._give_states(turn_context)
+        await self._jobs.count(turn_context)
         before = await self._host.stack(turn_context)
         await logic(turn_context)
         if await self._host.stack(turn_context) == before:

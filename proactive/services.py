@@ -11,6 +11,7 @@ import orjson
 from botbuilder.core import TurnContext
 
 from domain.effect import Cancel, Notify, Submit
+from domain.errors import TooManyJobs
 from domain.ids import ConversationKey, JobId, NotificationId, UserKey, derived_id
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
@@ -42,12 +43,15 @@ class Jobs:
     def start(self, context: TurnContext, name: str, arguments: dict[str, Any], *, asked: str) -> JobRequest:
         """Start a job when this turn commits; a turn that fails starts none. ``asked`` is quoted in the answer.
 
-        ``arguments`` are JSON values. Raises :class:`UnknownJob`, and ``TypeError`` for one that cannot be stored.
+        ``arguments`` are JSON values. Raises :class:`UnknownJob`, ``TypeError`` for one that cannot be stored, and
+        :class:`TooManyJobs` beyond what :meth:`room` tells.
         """
         if name not in self._names:
             raise UnknownJob(f"No job is called {name!r}; the modules in JOBS register none of that name.")
         _check_arguments(name, arguments)
         turn = turn_of(context)
+        if (turn.unfinished or 0) + _started(turn) >= self.per_user:
+            raise TooManyJobs(self.per_user)
         turn.jobs_started += 1
         turn.fields["jobs"] = str(turn.jobs_started)
         request = JobRequest(
@@ -65,9 +69,16 @@ class Jobs:
         """How many more jobs the user may start now: ``JOBS_PER_USER``, without those that have not ended, in whatever
         conversation they were started."""
         turn = turn_of(context)
-        started = sum(isinstance(effect, Submit) for effect in turn.effects)
-        before = await self._records.unfinished(turn.user) if turn.user else 0
-        return max(0, self.per_user - before - started)
+        turn.unfinished = await self._records.unfinished(turn.user) if turn.user else 0
+        return max(0, self.per_user - turn.unfinished - _started(turn))
+
+    async def count(self, context: TurnContext) -> None:
+        """Let :meth:`start` know how many jobs the user has. Only of whom some are listed they are looked at."""
+        turn = turn_of(context)
+        document = await turn.user_document()
+        turn.unfinished = 0
+        if document is not None and document.jobs:
+            await self.room(context)
 
     async def list(self, context: TurnContext) -> list[Job]:
         """The user's jobs, oldest first, as they are once this turn has committed: without those it starts."""
@@ -90,6 +101,10 @@ class Jobs:
             return job
         turn_of(context).effects.append(Cancel(job=job.id))
         return _stopped(job)
+
+
+def _started(turn: Turn) -> int:
+    return sum(isinstance(effect, Submit) for effect in turn.effects)
 
 
 def _check_arguments(name: str, arguments: dict[str, Any]) -> None:

@@ -44,6 +44,9 @@ ENGLISH: Mapping[str, str] = {
         "You have {count} jobs that are not done, and I take no more of you at once. "
         "`jobs` lists them, and `cancel job` with its number stops one."
     ),
+    "jobs_full": (
+        "I am working on {count} things for you and take no more at once; please try again when one of them is done."
+    ),
     "jobs_none": "You have no jobs. Start one with `compute factor 600851475143`.",
     "jobs_title": "Your jobs:",
     "jobs_line": "- job {number}: `{asked}`, {status}{progress}",

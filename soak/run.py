@@ -111,6 +111,7 @@ class Soak:
                 "REDIS_URL": self._store.url,
                 "ROOT_DIALOG": "soak.dialog:CountingDialog",
                 "JOBS": "soak.jobs",
+                "JOBS_PER_USER": "1000",
                 "AWAY_AFTER": "5",
                 "FLUSH_AFTER": str(plan.flush_after),
                 "SLOWLY": str(2 * plan.flush_after),

@@ -26,11 +26,12 @@ import asyncio
 import random
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from domain.ids import ConversationKey, UserKey
 from state import keys
 from state.pins import Pins
-from state.scripts import Script
+from state.scripts import Command, Script
 from state.store import Store
 
 PATIENCE = 0.25
@@ -121,13 +122,14 @@ class PreparedWrites:
         self._store = store
         self._pins = Pins(store)
 
-    async def read(self, user: UserKey) -> list[bytes | None]:
-        """State and version of a user as they stand, whatever is pending."""
+    async def read(self, user: UserKey) -> list[Any]:
+        """State and version of a user as they stand, whatever is pending, and how many jobs are listed as theirs."""
         while True:
             fields = ("state", "version", "pending", "pending_in")
-            answer: list[bytes | None] = await self._store.run("HMGET", keys.user(user), *fields)
+            reads = Command(("HMGET", keys.user(user), *fields)), Command(("ZCARD", keys.user_jobs(user)))
+            answer, jobs = await self._store.together(*reads)
             if answer[2] is None or answer[3] is None:
-                return answer[:2]
+                return [*answer[:2], jobs]
             pending, conversation = answer[2].decode(), ConversationKey(answer[3].decode())
             fate = await self._ask(conversation, pending, refuse=False)
             if fate is _Fate.COMMITTED:
@@ -135,7 +137,7 @@ class PreparedWrites:
             elif fate is _Fate.NEVER:
                 await self._drop(user, pending)
             else:
-                return answer[:2]
+                return [*answer[:2], jobs]
 
     async def prepare(self, key: ConversationKey, write: Write, version: int, state: bytes) -> bool:
         """Put a state beside the one that was read as ``version``. False if that is another by now."""

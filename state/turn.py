@@ -47,8 +47,10 @@ class Document:
     and ``own`` can be read when ``state`` cannot. Stored as three lines of JSON: version, own, state.
     """
 
-    def __init__(self, codec: Codec, raw: bytes | None, version: int) -> None:
+    def __init__(self, codec: Codec, raw: bytes | None, version: int, jobs: int = 0) -> None:
         self.codec = codec
+        self.jobs = jobs
+        """Of a user's: how many jobs of theirs may not have ended; those that have are found by who counts them."""
         self.version = version
         """Of the document, for the commit's comparison; not of the format."""
         self.own: Json = {}
@@ -142,10 +144,13 @@ class Turn:
     """The stored conversation record (``state.conversations``), None for a conversation not seen before."""
     last_spoke: datetime | None
     jobs_started: int
+    """How many the conversation has had, those of this turn included."""
     standing: Standing
     """Whether the bot can speak here, as far as it is known."""
     died: int = 0
     """Turns in a row, just before this one, that lost the conversation: their processes died, or were held up."""
+    unfinished: int | None = None
+    """Jobs of the user that had not ended before this turn, None where nobody has counted them."""
     idle: bool = False
     """Whether no dialog was active when the last turn committed."""
     activity_id: str | None = None

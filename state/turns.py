@@ -76,8 +76,10 @@ return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
 """
 )
 
-# KEYS user -> state, version
-_READ_USER = Script("return redis.call('HMGET', KEYS[1], 'state', 'version')")
+# KEYS user, their jobs -> state, version, jobs
+_READ_USER = Script(
+    "local h = redis.call('HMGET', KEYS[1], 'state', 'version') return {h[1], h[2], redis.call('ZCARD', KEYS[2])}"
+)
 
 # KEYS conversation mail outbox activities [user pin] | token, version, state or '', user version, user state or '',
 # the write that was prepared instead of these two or '', what is to be confirmed then, activity id or '', ids ttl,
@@ -367,8 +369,8 @@ class Turns:
         (answer,) = await self._store.sequence(_reading(user))
         return self._user_document(answer)
 
-    def _user_document(self, answer: list[bytes | None]) -> Document:
-        return Document(self._codec, answer[0], int(answer[1] or 0))
+    def _user_document(self, answer: list[Any]) -> Document:
+        return Document(self._codec, answer[0], int(answer[1] or 0), jobs=answer[2])
 
     async def commit(self, turn: Turn) -> list[Entry] | UserStateChanged:
         """Write everything or nothing; answers what this turn has put into the outbox.
@@ -586,7 +588,7 @@ def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kep
 
 
 def _reading(user: UserKey) -> Command:
-    return scripted(_READ_USER, [keys.user(user)])
+    return scripted(_READ_USER, [keys.user(user), keys.user_jobs(user)])
 
 
 def _left(answer: list[int], key: ConversationKey) -> Left:

@@ -259,3 +259,40 @@ class TestAnArgumentThatCannotBeStored:
         (said,) = await ann.says(thing)
         assert said.startswith("The argument 'thing' of the job 'pi' is a ")
         assert await jobs(sender) == []
+
+
+class TestADialogThatStartsTooMany:
+    service = serving(JOBS="tests.own_jobs", JOBS_PER_USER="3", ROOT_DIALOG="tests.own_dialogs.eager:Eager")
+
+    REFUSAL = "I am working on 3 things for you and take no more at once; please try again when one of them is done."
+
+    async def test_is_refused_and_its_user_told_in_a_sentence(self, ann: Person, bob: Person, sender: Sender) -> None:
+        """Whatever conversation the others were started in. Nothing of the turn stays, and no mistake is counted."""
+        assert await ann.says("2") == ["2 more."]
+        elsewhere = ann.elsewhere("a:ann-2")
+        for _ in range(3):
+            assert await elsewhere.says("2") == [self.REFUSAL]
+        assert await ann.says("4") == [self.REFUSAL]
+        assert len(await jobs(sender)) == 2
+        assert await bob.says("3") == ["3 more."]
+
+    async def test_may_handle_that(self, ann: Person, sender: Sender) -> None:
+        """What it had started before stays, as what else it does."""
+        assert await ann.says("2") == ["2 more."]
+        assert await ann.says("try 2") == ["3 are enough."]
+        assert len(await jobs(sender)) == 3
+
+    async def test_finds_room_when_one_has_ended(self, ann: Person) -> None:
+        assert await ann.says("3") == ["3 more."]
+        gates["1"].set()
+        await ann.hears("You asked: 1\n\nresult 1")
+        assert await ann.says("1") == ["1 more."]
+
+    async def test_while_it_is_offered_a_notification_fails_that(self, ann: Person, sender: Sender) -> None:
+        """Like whatever else it raises then."""
+        await ann.says("2")
+        await ann.says("wait")
+        await sender.becomes(await sender.notifies(ann, "2", mode="interject"), "failed")
+        assert len(await jobs(sender)) == 2
+        await sender.becomes(await sender.notifies(ann, "1", mode="interject"), "delivered")
+        assert len(await jobs(sender)) == 3

@@ -24,7 +24,7 @@ from botframework.connector.auth import ClaimsIdentity
 from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
-from domain.errors import ConversationFull, LeaseLost, StoreUnavailable
+from domain.errors import ConversationFull, LeaseLost, StoreUnavailable, TooManyJobs
 from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
 from domain.notification import Json
 from domain.observing import Observer
@@ -32,6 +32,7 @@ from domain.reachability import Reachability, Standing
 from domain.value import value
 from proactive.beginning_anew import apologize_once_more, begin_anew, has_no_end, no_apology_due, nothing_waits
 from proactive.presentation import start_over_card
+from proactive.texts import say
 from sdk.activities import activity_from_json, json_of, to_json
 from sdk.adapter import CURRENT_TURN, AsideAdapter
 from sdk.clients import SdkClients
@@ -512,18 +513,17 @@ class Pipeline:
         reference = held.token.removeprefix("trn_")[-8:]
         ids = {"conversation": held.key, "reference": reference, "sent_early": early.accepted}
         self._ended("proactive" if activity is None else "user", "failed")
-        log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
+        if isinstance(error, TooManyJobs):
+            log.warning("a turn failed: %s", error, extra={"action": "jobs_refused", **ids})
+        else:
+            log.error("a turn failed", exc_info=error, extra={"action": "turn_failed", **ids})
         ended = (await self._again(begin)).turn
         shown = early.carry_over(ended)
         if activity is not None:
             self._hear(ended, activity)
             ended.mail_ids = [name for name in ended.mail_ids if name in shown]
             ended.mail_wake_at = ended.at if ended.mail else None
-            lost = await self._start_over(turn, ended, error)
-            stuck = not lost and activity.type == ActivityTypes.message and apologize_once_more(ended)
-            sentence = apology(activity, self._apologize(reference, activity.locale, lost, stuck))
-            if stuck:
-                sentence["attachments"] = [start_over_card(activity.locale)]
+            sentence = await self._sentence(turn, ended, error, activity, reference)
             answer = failure_answer(activity, sentence)
             if answer is None and activity.type == ActivityTypes.message:
                 ended.send(sentence, activity.service_url)
@@ -543,6 +543,19 @@ class Pipeline:
         if own:
             raise error
         return answer
+
+    async def _sentence(
+        self, failed: Turn, ended: Turn, error: Exception, activity: Activity, reference: str
+    ) -> Json:
+        """What the user of a turn that raised is told."""
+        if isinstance(error, TooManyJobs):
+            return apology(activity, say("jobs_full", activity.locale, count=error.limit))
+        lost = await self._start_over(failed, ended, error)
+        stuck = not lost and activity.type == ActivityTypes.message and apologize_once_more(ended)
+        sentence = apology(activity, self._apologize(reference, activity.locale, lost, stuck))
+        if stuck:
+            sentence["attachments"] = [start_over_card(activity.locale)]
+        return sentence
 
     async def _start_over(self, failed: Turn, ended: Turn, error: Exception) -> bool:
         """Where a user's turn failed because state cannot be read, put that state aside; where its dialogs have no end,
