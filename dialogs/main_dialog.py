@@ -11,6 +11,7 @@ from botbuilder.core import TurnContext
 from botbuilder.dialogs import ComponentDialog, DialogContext, DialogTurnResult
 from botbuilder.schema import ActionTypes, Activity, ActivityTypes, CardAction, SuggestedActions
 
+from dialogs.commands import Said, command_in, number_in
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from domain.job import Job, JobStatus
@@ -28,16 +29,6 @@ _LONGEST_REMINDER = timedelta(days=30)
 _LONGEST_TEXT = 1000
 """Characters of what is kept for the user, or quoted: a channel takes messages of so many kilobytes only."""
 
-_NOTHING = re.compile("")
-_EXACTLY = {
-    "compute": re.compile(rf"({'|'.join(_COMPUTE)})\s+\S+", re.IGNORECASE),
-    "cancel job": re.compile(r"#? ?\d+"),
-    "remind me": re.compile(r"in \d.*", re.IGNORECASE | re.DOTALL),
-    "inbox": re.compile(r"(\d{1,4})?"),
-    "open": re.compile(r"#? ?\d{1,9}"),
-}
-"""What follows a command where an answer is expected: nothing that may be meant as one. Others stand alone there."""
-
 Command = Callable[[TurnContext, str], Awaitable[None]]
 
 
@@ -49,16 +40,18 @@ class MainDialog(ComponentDialog):
         super().__init__("main")
         self._services = services
         self.add_dialog(ReportDialog())
-        self._commands: tuple[tuple[str, Command], ...] = (
-            ("help", self._help),
-            ("compute", self._compute),
-            ("jobs", self._jobs),
-            ("cancel job", self._cancel_job),
-            ("remind me", self._remind),
-            ("inbox", self._inbox),
-            ("open", self._open),
-            ("cancel", self._nothing_to_cancel),
-        )
+        self._commands: dict[str, Command] = {
+            "help": self._help,
+            "compute": self._compute,
+            "jobs": self._jobs,
+            "cancel job": self._cancel_job,
+            "cancel reminder": self._cancel_reminder,
+            "cancel": self._nothing_to_cancel,
+            "remind me": self._remind,
+            "inbox": self._inbox,
+            "open": self._open,
+            "report": self._how_to_report,
+        }
 
     async def welcome(self, context: TurnContext) -> None:
         """Said to a user who meets the bot for the first time, and to a group that it was added to."""
@@ -73,39 +66,27 @@ class MainDialog(ComponentDialog):
     async def on_begin_dialog(self, inner_dc: DialogContext, options: object) -> DialogTurnResult:
         context = inner_dc.context
         text = heard(context.activity)
-        if text.lower() == "report":
-            return await inner_dc.begin_dialog("report")
-        found = self._command(text)
-        if found is None:
+        said = command_in(text)
+        if said is None:
             await self._echo(context, text)
+        elif said == Said(name="report", rest=""):
+            return await inner_dc.begin_dialog("report")
         else:
-            _, command, rest = found
-            await command(context, rest)
+            await self._commands[said.name](context, said.rest)
         return await inner_dc.end_dialog()
 
     async def on_continue_dialog(self, inner_dc: DialogContext) -> DialogTurnResult:
         context = inner_dc.context
         text = heard(context.activity) if context.activity.type == ActivityTypes.message else ""
-        found = self._command(text, exactly=True)
-        if found is None:
+        said = command_in(text, in_form=True)
+        if said is None:
             return await inner_dc.continue_dialog()
-        name, command, rest = found
-        if name == "cancel":
+        if said.name == "cancel":
             await context.send_activity(say("form_left", context.activity.locale))
             return await inner_dc.cancel_all_dialogs()
-        await command(context, rest)
+        await self._commands[said.name](context, said.rest)
         await inner_dc.reprompt_dialog()
         return ComponentDialog.end_of_turn
-
-    def _command(self, text: str, exactly: bool = False) -> tuple[str, Command, str] | None:
-        """The command that a text begins with, and what follows it. ``exactly``: only if it can be nothing else."""
-        head = text[:32].lower()
-        for name, command in self._commands:
-            if head == name or head.startswith(name + " "):
-                rest = text[len(name) :].strip()
-                exact = _EXACTLY.get(name, _NOTHING).fullmatch(rest)
-                return (name, command, rest) if exact or not (exactly or name == "open") else None
-        return None
 
     # ------------------------------------------------------------------ commands
 
@@ -146,10 +127,14 @@ class MainDialog(ComponentDialog):
 
     async def _cancel_job(self, context: TurnContext, which: str) -> None:
         locale = context.activity.locale
-        number = _number(which)
+        number = number_in(which)
+        if number is None and not which.lstrip("# ").isdigit():
+            await self._which_job(context)
+            return
         before = await self._services.jobs.find(context, number) if number is not None else None
         if before is None:
-            await context.send_activity(say("job_not_found", locale, number=cut(which, 20) or "?"))
+            shown = number if number is not None else cut(which.lstrip("# "), 20)
+            await context.send_activity(say("job_not_found", locale, number=shown))
             return
         job = await self._services.jobs.cancel(context, before.number)
         if before.status.final or job is None:
@@ -159,6 +144,18 @@ class MainDialog(ComponentDialog):
         else:
             text = say("job_cancelling", locale, number=job.number)
         await context.send_activity(text)
+
+    async def _which_job(self, context: TurnContext) -> None:
+        newest = await self._newest_unfinished(context)
+        text = "job_none_to_cancel" if newest is None else "job_which"
+        await context.send_activity(say(text, context.activity.locale, number=newest))
+
+    async def _newest_unfinished(self, context: TurnContext) -> int | None:
+        unfinished = [job.number for job in await self._services.jobs.list(context) if not job.status.final]
+        return unfinished[-1] if unfinished else None
+
+    async def _cancel_reminder(self, context: TurnContext, _: str) -> None:
+        await context.send_activity(say("reminder_stays", context.activity.locale))
 
     async def _remind(self, context: TurnContext, what: str) -> None:
         locale = context.activity.locale
@@ -178,15 +175,22 @@ class MainDialog(ComponentDialog):
 
     async def _inbox(self, context: TurnContext, which: str) -> None:
         """A page of it, the first without a number."""
-        await self._services.show_inbox(context, _number(which) or 1)
+        await self._services.show_inbox(context, number_in(which) or 1)
 
     async def _open(self, context: TurnContext, which: str) -> None:
-        number = _number(which)
-        if number is None or not await self._services.open(context, number):
+        number = number_in(which)
+        if number is None:
+            await context.send_activity(say("open_which", context.activity.locale))
+        elif not await self._services.open(context, number):
             await context.send_activity(say("open_not_found", context.activity.locale))
 
+    async def _how_to_report(self, context: TurnContext, _: str) -> None:
+        await context.send_activity(say("report_how", context.activity.locale))
+
     async def _nothing_to_cancel(self, context: TurnContext, _: str) -> None:
-        await context.send_activity(say("nothing_to_cancel", context.activity.locale))
+        newest = await self._newest_unfinished(context)
+        text = "nothing_to_cancel" if newest is None else "no_form_to_cancel"
+        await context.send_activity(say(text, context.activity.locale, number=newest))
 
 
 def _echoed(activity: Activity, text: str) -> str:
@@ -201,12 +205,6 @@ def _echoed(activity: Activity, text: str) -> str:
         value = activity.value if isinstance(activity.value, str) else orjson.dumps(activity.value).decode()
         return say("echo_value", locale, value=cut(value))
     return say("echo_nothing", locale)
-
-
-def _number(said: str) -> int | None:
-    """A number that a list may have, None for anything else."""
-    digits = said.lstrip("# ")
-    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else None
 
 
 def _line(job: Job, locale: str | None) -> str:

@@ -54,6 +54,8 @@ ENGLISH: Mapping[str, str] = {
     "job_cancelling": "I am stopping job {number}.",
     "job_over": "Job {number} is already {status}.",
     "job_not_found": "You have no job {number}. `jobs` lists yours.",
+    "job_which": "Which one? Say `cancel job` with its number, such as `cancel job {number}`. `jobs` lists yours.",
+    "job_none_to_cancel": "You have no job that is not over yet, so there is none to cancel. `jobs` lists yours.",
     "reminder_set": "I will remind you in {wait}: {text}",
     "reminder": "Reminder: {text}",
     "reminder_how": (
@@ -62,6 +64,7 @@ ENGLISH: Mapping[str, str] = {
         "hours, minutes and seconds."
     ),
     "reminder_range": "I can remind you between one second and 30 days from now.",
+    "reminder_stays": "I cannot take a reminder back: I will tell you when its time has come.",
     "span_week": "{count} week",
     "span_weeks": "{count} weeks",
     "span_day": "{count} day",
@@ -74,7 +77,12 @@ ENGLISH: Mapping[str, str] = {
     "span_seconds": "{count} seconds",
     "span_and": "{first} and {last}",
     "nothing_to_cancel": "There is nothing to cancel.",
+    "no_form_to_cancel": (
+        "There is no form to leave. To stop a job, say `cancel job` with its number, such as `cancel job {number}`. "
+        "`jobs` lists yours."
+    ),
     "form_left": "All right, I dropped the form.",
+    "report_how": "Say `report`, and nothing else, and I begin the form: it asks for all that I need to know.",
     "report_severity": "How severe is it?",
     "report_severity_again": "Please choose one of low, medium or high. How severe is it?",
     "report_count": "How many people are affected?",
@@ -90,6 +98,7 @@ ENGLISH: Mapping[str, str] = {
     "list_more": "More",
     "inbox_more": "… and {count} more: `inbox {page}`",
     "inbox_no_more": "There is no more in it.",
+    "open_which": "Which one? Say `open` with its number, such as `open 1`. `inbox` lists what I can open.",
     "open_not_found": "I have nothing under that number. `inbox` lists what I can open.",
     "entry": "{number}. {urgent}{summary} ({details})",
     "when": "{time}, {ago}",
