@@ -54,7 +54,7 @@ _WAYS = (
     _Way("compute", in_form=rf"(?:(?:{_KINDS})(?:\s(?:\S+|[\d\s,_^*]+))?)?", verbatim=True),
     _Way("jobs"),
     _Way("jobs", "job", otherwise=_NOTHING),
-    _Way("cancel job", "cancel jobs?", in_form=rf"(?:#? ?\d+|{_ONE_NUMBER})?"),
+    _Way("cancel job", "cancel jobs?", in_form=rf"(?:#? ?\d*|{_ONE_NUMBER})"),
     _Way("cancel job", "cancel", in_form=_ONE_NUMBER, otherwise=_ONE_NUMBER),
     _Way("cancel reminder", "cancel (?:(?:my|the) )?reminders?"),
     _Way("cancel", in_form="(?:(?:the |this |my )?(?:form|report))?"),

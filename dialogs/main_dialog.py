@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -15,16 +14,12 @@ from dialogs.commands import Said, command_in, number_in
 from dialogs.reminders import understood
 from dialogs.report_dialog import ReportDialog
 from domain.job import Job, JobStatus
+from domain.sums import BOUNDS, FACTOR_DIGITS, whole
 from proactive.services import Services
 from proactive.texts import cut, say, span
 from proactive.welcoming import in_group, who_added
 from sdk.mentions import heard
 
-_COMPUTE = {
-    "factor": ("factor", re.compile(r"[\d\s,_]+")),
-    "pi": ("pi", re.compile(r"\d+")),
-    "primes": ("primes", re.compile(r"\d+")),
-}
 _LONGEST_REMINDER = timedelta(days=30)
 _LONGEST_TEXT = 1000
 """Characters of what is kept for the user, or quoted: a channel takes messages of so many kilobytes only."""
@@ -101,19 +96,16 @@ class MainDialog(ComponentDialog):
 
     async def _compute(self, context: TurnContext, what: str) -> None:
         locale = context.activity.locale
-        kind, _, argument = what.partition(" ")
-        known = _COMPUTE.get(kind.lower())
-        if known is None or not known[1].fullmatch(argument.strip()):
-            await context.send_activity(say("job_unknown_kind", locale))
-            return
-        if len(argument) > _LONGEST_TEXT:
-            await context.send_activity(say("too_long", locale, limit=_LONGEST_TEXT))
+        kind, argument = [*what.split(maxsplit=1), "", ""][:2]
+        kind, argument = kind.lower(), " ".join(argument.rstrip(" .,;:?…`").split())
+        if refusal := _refused(kind, argument, locale):
+            await context.send_activity(refusal)
             return
         if not await self._services.jobs.room(context):
             await context.send_activity(say("jobs_too_many", locale, count=self._services.jobs.per_user))
             return
-        asked = cut(f"compute {kind.lower()} {argument.strip()}")
-        job = self._services.jobs.start(context, known[0], {"text": argument.strip()}, asked=asked)
+        asked = cut(f"compute {kind} {argument}")
+        job = self._services.jobs.start(context, kind, {"text": argument}, asked=asked)
         await context.send_activity(say("job_started", locale, number=job.number, asked=asked))
 
     async def _jobs(self, context: TurnContext, _: str) -> None:
@@ -191,6 +183,21 @@ class MainDialog(ComponentDialog):
         newest = await self._newest_unfinished(context)
         text = "nothing_to_cancel" if newest is None else "no_form_to_cancel"
         await context.send_activity(say(text, context.activity.locale, number=newest))
+
+
+def _refused(kind: str, argument: str, locale: str | None) -> str | None:
+    """Why a sum is not even begun; None if there is nothing wrong with it."""
+    bounds = BOUNDS.get(kind)
+    if bounds is None:
+        return say("job_unknown_kind", locale)
+    if len(argument) > _LONGEST_TEXT:
+        return say("too_long", locale, limit=_LONGEST_TEXT)
+    number = whole(argument)
+    if number is None:
+        return say(f"number_for_{kind}", locale)
+    if number not in bounds:
+        return say(f"range_of_{kind}", locale, least=bounds[0], most=bounds[-1], digits=FACTOR_DIGITS)
+    return None
 
 
 def _echoed(activity: Activity, text: str) -> str:

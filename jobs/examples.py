@@ -7,19 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 
+from domain.sums import FACTOR_DIGITS, PI_DIGITS, PRIMES_LIMIT, whole
 from jobs.context import CpuJobContext, JobContext, JobFailed
 from jobs.registry import job
 
-FACTOR_DIGITS = 60
-PI_DIGITS = 100_000
-PRIMES_LIMIT = 10**8
 WAIT_SECONDS = 24 * 3600
-
-_NUMBER = re.compile(r"-?[0-9]+")
-_SEPARATORS = re.compile(r"(?<=[0-9])[,_ '\u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")
-_POWER = re.compile(r"([0-9]{1,3}) ?(?:\^|\*\*) ?([0-9]{1,3})")
 
 
 @job("factor", cpu=True, timeout=600, tries=2, late="That number is too hard for me: I looked for ten minutes.")
@@ -83,17 +76,10 @@ async def wait(context: JobContext, text: str) -> str:
 
 
 def _whole(text: str, *, example: str) -> int:
-    """A whole number as people write it: ``600851475143``, ``5,000,000``, ``10^8``."""
-    written = " ".join(text.split())
-    if (power := _POWER.fullmatch(written)) is not None:
-        number: int = int(power[1]) ** int(power[2])
-        return number
-    plain = _SEPARATORS.sub("", written)
-    if _NUMBER.fullmatch(plain) is None:
+    number = whole(text)
+    if number is None:
         raise JobFailed(f"I need a whole number for that, as in “{example}”.")
-    if len(plain) > 1000:
-        raise JobFailed("That number is too long for me.")
-    return int(plain)
+    return number
 
 
 def _count_primes(context: CpuJobContext, limit: int) -> tuple[int, int]:

@@ -37,6 +37,12 @@ ENGLISH: Mapping[str, str] = {
         "go on with anything else. (`cancel job {number}` stops it.)"
     ),
     "job_unknown_kind": "I can compute `factor N`, `pi DIGITS` and `primes BELOW`. Try `compute factor 600851475143`.",
+    "number_for_factor": "I need a whole number for that, such as `compute factor 600851475143`.",
+    "number_for_pi": "I need a whole number of digits for that, such as `compute pi 10000`.",
+    "number_for_primes": "I need a whole number for that, such as `compute primes 5000000`.",
+    "range_of_factor": "I can factor whole numbers from {least} on, of up to {digits} digits.",
+    "range_of_pi": "I can compute from {least} to {most} digits of π.",
+    "range_of_primes": "I can count the primes below whole numbers from {least} to {most}.",
     "job_answer": "You asked: {asked}\n\n{result}",
     "job_failed": "You asked: {asked}\n\nI am sorry, that did not work: {reason}",
     "job_failed_generic": "something went wrong while I was working on it. Please try again later.",

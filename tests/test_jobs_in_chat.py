@@ -60,25 +60,25 @@ class TestAJob:
     async def test_is_not_started_beside_too_many_of_the_same_user(self, ann: Person, bob: Person) -> None:
         """In whatever conversation they were started; those that have ended make room, and others are not concerned."""
         elsewhere = ann.elsewhere("a:ann-2")
-        for number in range(5):
+        for number in range(1, 6):
             assert "I am working on it" in (await ann.says(f"compute pi {number}"))[0]
             assert "I am working on it" in (await elsewhere.says(f"compute pi {number + 5}"))[0]
         for there in (ann, elsewhere):
             (refusal,) = await there.says("compute pi 99")
             assert "10 jobs" in refusal and "`jobs`" in refusal
         assert "I am working on it" in (await bob.says("compute pi 50"))[0]
-        gates["0"].set()
-        await ann.sees(lambda texts: any("result 0" in text for text in texts))
+        gates["1"].set()
+        await ann.sees(lambda texts: any("result 1" in text for text in texts))
         assert "I am working on it" in (await elsewhere.says("compute pi 99"))[-1]
         assert "10 jobs" in (await ann.says("compute pi 98"))[-1]
 
     async def test_of_one_user_does_not_wait_for_all_of_another(self, ann: Person, bob: Person) -> None:
         """Workers serve users in turns: ann's ten jobs have all of them, and bob's is next all the same."""
-        for number in range(10):
+        for number in range(1, 11):
             await ann.says(f"compute pi {number}")
         await bob.says("compute pi 50")
         gates["50"].set()
-        gates["0"].set()
+        gates["1"].set()
         await bob.sees(lambda texts: any("result 50" in text for text in texts))
 
     async def test_answers_when_it_is_done_and_quotes_the_question(self, ann: Person) -> None:
@@ -175,9 +175,16 @@ class TestCancelling:
         ann.news()
         assert await ann.says("cancel job 1") == ["Job 1 is already done."]
 
-    @pytest.mark.parametrize(("command", "number"), [("cancel job 5", "5"), ("cancel job", "?"), ("cancel job x", "x")])
-    async def test_helps_somebody_who_names_no_job(self, ann: Person, command: str, number: str) -> None:
-        assert await ann.says(command) == [f"You have no job {number}. `jobs` lists yours."]
+    async def test_helps_somebody_who_names_no_job(self, ann: Person) -> None:
+        await ann.says("compute pi 7")
+        await ann.says("compute pi 8")
+        which = "Which one? Say `cancel job` with its number, such as `cancel job 2`. `jobs` lists yours."
+        for said in ("cancel job", "cancel jobs", "cancel job x"):
+            assert await ann.says(said) == [which]
+        assert await ann.says("cancel job 5") == ["You have no job 5. `jobs` lists yours."]
+        (neither,) = await ann.says("cancel")
+        assert neither.startswith("There is no form to leave. To stop a job, say `cancel job` with its number, such as")
+        assert (await ann.says("cancel job two"))[0] in ("Job 2 is cancelled.", "I am stopping job 2.")
 
 
 class TestADialogThatCancels:
