@@ -86,17 +86,24 @@ def bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def read(request: web.Request) -> bytes:
-    """The body. Raises :class:`Refused` for one that is compressed, or too long on its way."""
-    refuse_encoded(request)
+async def read(request: web.Request, limit: int = inbound.ACTIVITY_BYTES) -> bytes:
+    """The body. Raises :class:`Refused` for one that is compressed, or too long on its way, and
+    :class:`inbound.TooLarge` for one of more than ``limit`` bytes, once it says so or shows it."""
+    _refuse_encoded(request)
+    body = bytearray()
     try:
         async with asyncio.timeout(READ_WITHIN):
-            return await request.read()
+            while (request.content_length or 0) <= limit >= len(body):
+                chunk = await request.content.readany()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
     except TimeoutError as error:
         raise Refused(408, "BadArgument", f"The body did not arrive within {READ_WITHIN:g} s.") from error
+    raise inbound.TooLarge(f"The body may have {limit // 1024} KiB.")
 
 
-def refuse_encoded(request: web.Request) -> None:
+def _refuse_encoded(request: web.Request) -> None:
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise Refused(415, "BadArgument", "The local channel takes no compressed bodies.")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Mapping
+from email.message import Message
 from typing import Any
 
 import orjson
 from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp.base_protocol import BaseProtocol
 
 from devchannel.local import BOT, CHANNEL_ID, SERVICE_URL
 from domain.clock import Clock, to_iso
@@ -19,9 +22,15 @@ ACTIVITY_BYTES = 256 * 1024
 """Direct Line's limit for an activity."""
 UPLOAD_BYTES = 1024 * 1024
 """All files of an upload together: they are kept inside the activity."""
+UPLOAD_PARTS = 50
+"""Files of an upload, and its activity."""
+UPLOAD_BODY_BYTES = UPLOAD_BYTES + ACTIVITY_BYTES + UPLOAD_PARTS * 2048
+"""All of an upload: what its parts hold, and what is said of each."""
 ACTIVITY_TYPE = "application/vnd.microsoft.activity"
 
 _UPLOAD_LIMITS = f"An upload may have {UPLOAD_BYTES // 1024} KiB of files and {ACTIVITY_BYTES // 1024} KiB of activity."
+_TOO_MANY_PARTS = f"An upload may have {UPLOAD_PARTS} parts: its files and the activity."
+_NOT_WELL_FORMED = "The upload is not well-formed multipart/form-data."
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,80}/[\w.+-]{1,80}", re.ASCII)
 
 
@@ -86,13 +95,13 @@ def conversation_update(conversation_id: str, user: dict[str, Any], locale: str,
     return {**activity, "locale": locale} if locale else activity
 
 
-async def parse_upload(headers: Mapping[str, str], stream: StreamReader) -> ActivityJson:
+async def parse_upload(headers: Mapping[str, str], body: bytes) -> ActivityJson:
     """The activity part of an upload, with its files for attachments: clients list the files there as well, under
     addresses that only they know. Raises :class:`BadActivity`, :class:`TooLarge`."""
     activity: ActivityJson = {"type": "message"}
     attachments: list[dict[str, Any]] = []
     left = UPLOAD_BYTES
-    async for part in _parts(headers, stream):
+    async for part in _parts(headers, _bounded(headers, body)):
         media_type = part.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type == ACTIVITY_TYPE or part.name == "activity":
             activity = parse_activity(await _content(part, ACTIVITY_BYTES))
@@ -132,15 +141,37 @@ def _attachment(name: str, media_type: str, content: bytes) -> dict[str, Any]:
     return {"name": name[:200], "contentType": media_type, "contentUrl": url}
 
 
-async def _parts(headers: Mapping[str, str], stream: StreamReader) -> AsyncIterator[BodyPartReader]:
+def _bounded(headers: Mapping[str, str], body: bytes) -> bytes:
+    """An upload from its first part on, which is found without reading what is before it line by line. Raises
+    :class:`TooLarge` for one of too many parts, before any of them is read."""
+    about = Message()
+    about["Content-Type"] = headers["Content-Type"]
+    boundary = b"--" + (about.get_boundary() or "").encode("utf-8", "surrogateescape")
+    first = body.find(boundary + b"\r\n")
+    if first < 0:
+        raise BadActivity(_NOT_WELL_FORMED)
+    if body.count(boundary, first) > UPLOAD_PARTS + 1:
+        raise TooLarge(_TOO_MANY_PARTS)
+    return body[first:]
+
+
+def _stream_of(body: bytes) -> StreamReader:
+    loop = asyncio.get_running_loop()
+    stream = StreamReader(BaseProtocol(loop), len(body), loop=loop)
+    stream.feed_data(body)
+    stream.feed_eof()
+    return stream
+
+
+async def _parts(headers: Mapping[str, str], body: bytes) -> AsyncIterator[BodyPartReader]:
     try:
-        reader = MultipartReader(headers, stream)
+        reader = MultipartReader(headers, _stream_of(body))
         while (part := await reader.next()) is not None:
             if not isinstance(part, BodyPartReader):
                 raise BadActivity("A part of the upload is itself made of parts.")
             yield part
     except ValueError as error:
-        raise BadActivity("The upload is not well-formed multipart/form-data.") from error
+        raise BadActivity(_NOT_WELL_FORMED) from error
 
 
 async def _content(part: BodyPartReader, limit: int) -> bytes:

@@ -17,7 +17,6 @@ from aiohttp import WSCloseCode, web
 
 from devchannel import inbound
 from devchannel.answers import (
-    READ_WITHIN,
     Refused,
     answering,
     bearer,
@@ -25,7 +24,6 @@ from devchannel.answers import (
     json_answer,
     json_object,
     read,
-    refuse_encoded,
     user_of,
 )
 from devchannel.door import Door
@@ -179,12 +177,7 @@ class DirectLine:
         grant = await self._grant(request)
         if request.content_type != "multipart/form-data":
             raise Refused(415, "BadArgument", "An upload is multipart/form-data.")
-        refuse_encoded(request)
-        try:
-            async with asyncio.timeout(READ_WITHIN):
-                activity = await inbound.parse_upload(request.headers, request.content)
-        except TimeoutError as error:
-            raise Refused(408, "BadArgument", f"The upload did not arrive within {READ_WITHIN:g} s.") from error
+        activity = await inbound.parse_upload(request.headers, await read(request, inbound.UPLOAD_BODY_BYTES))
         if "from" not in activity and (user_id := request.query.get("userId")):
             activity["from"] = {"id": user_id}
         return await self._say(grant, activity)

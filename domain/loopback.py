@@ -7,14 +7,24 @@ a proxy on this machine everybody's peer is loopback: that shows in what the pro
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"(?P<name>[a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
-"""A request that carries one comes through a proxy: its peer is not the caller."""
+_OF_PROXIES = re.compile(
+    r"""
+    via | cdn-loop | x-host | (x-)?forwarded(-.+)? | x-real-.+
+    | (.+-)?(client|remote|user|source)-?(ip|addr|host|port|cert|ssl)
+    | x-(original|envoy|azure|arr|appengine|proxyuser|amzn|amz-cf|akamai|vercel|nf)-.+
+    | (cf|fastly|cloudfront|fly|akamai|tailscale|ngrok)-.+
+    """,
+    re.VERBOSE,
+)
+"""What proxies, balancers, tunnels and content networks add. A request that carries such a header comes through one:
+its peer is not the caller."""
 _OTHER_PAGES = ("cross-site", "same-site")
 """What browsers say of a page of another origin; another port of this machine is of the same site."""
 
@@ -30,7 +40,7 @@ def is_loopback(host: str) -> bool:
 
 def from_this_machine(peer: str | None, headers: Mapping[str, str]) -> bool:
     """Whether the peer is a program on this machine, and not a proxy that speaks for somebody else."""
-    return _is_loopback_address(peer or "") and not any(name in headers for name in _FORWARDED)
+    return _is_loopback_address(peer or "") and not any(map(_is_of_proxies, headers))
 
 
 def why_strange(
@@ -51,6 +61,11 @@ def why_strange(
     ):
         return "it is made by a page of another origin"
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_of_proxies(header: str) -> bool:
+    return _OF_PROXIES.fullmatch(header.lower()) is not None
 
 
 def _is_loopback_address(text: str) -> bool:

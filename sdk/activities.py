@@ -154,15 +154,32 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = 100
-"""So many are told of one activity: a long list of what is wrong costs more than what is right."""
+"""So many are told of one activity, and then no more of its lists is judged: a long list of what is wrong costs more
+than what is right."""
+ENTRIES = 1000
+"""So many may a list of an activity that comes from outside have, or a map. Each costs ten times its bytes."""
 
 
 class _Mistakes(list[Mistake]):
-    """``strict``: what the SDK would read all the same is a mistake too."""
+    """``strict``: what the SDK would read all the same is a mistake too. ``judging``: it comes from outside, and is
+    refused if there is any; else it is read whatever it is."""
 
-    def __init__(self, *, strict: bool = True) -> None:
+    def __init__(self, *, strict: bool = True, judging: bool = False) -> None:
         super().__init__()
         self.strict = strict
+        self.judging = judging
+
+    @property
+    def enough(self) -> bool:
+        return self.judging and len(self) >= MISTAKES
+
+    def too_many(self, value: list[Any] | Json, path: _Path) -> bool:
+        """Whether so many entries are not even looked at."""
+        if not self.judging or len(value) <= ENTRIES:
+            return False
+        kind = "a list" if isinstance(value, list) else "an object"
+        self.append(Mistake(path, f"{kind} of at most {ENTRIES} entries"))
+        return True
 
     def append_if_strict(self, mistake: Mistake) -> None:
         if self.strict:
@@ -175,13 +192,14 @@ class _Mistakes(list[Mistake]):
 
 def activity_from_json(body: Json) -> Activity:
     """An activity; what the schema does not know is kept in ``additional_properties``."""
-    return read_activity(body)[0]
+    activity: Activity = _load(Activity, body, (), _Mistakes())
+    return activity
 
 
 def read_activity(body: Json, *, strict: bool = True) -> tuple[Activity, list[Mistake]]:
     """An activity, and what of it is malformed: taken as it is, or as the SDK reads it (numbers as texts, ``"false"``
-    as a truth value, null in a list), which is no mistake unless ``strict``."""
-    mistakes = _Mistakes(strict=strict)
+    as a truth value, null in a list), which is no mistake unless ``strict``. Long lists are one, and are not read."""
+    mistakes = _Mistakes(strict=strict, judging=True)
     return _load(Activity, body, (), mistakes), mistakes
 
 
@@ -242,6 +260,8 @@ def _list_reader(read_item: _Read) -> _Read:
         if not isinstance(value, list):
             mistakes.append(Mistake(path, "a list"))
             return value
+        if mistakes.enough or mistakes.too_many(value, path):
+            return value
         return [
             None if item is None and not mistakes.strict else read_item(item, (*path, number), mistakes)
             for number, item in enumerate(value)
@@ -252,7 +272,7 @@ def _list_reader(read_item: _Read) -> _Read:
 
 def _map_reader(model: type[Model] | None) -> _Read:
     def read(value: Any, path: _Path, mistakes: _Mistakes) -> Any:
-        if model is None or not isinstance(value, dict):
+        if model is None or not isinstance(value, dict) or mistakes.too_many(value, path):
             return value
         # Only a semantic action has a map, and channels put into it what they like: nothing in it is a mistake.
         ignored = _Mistakes()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from botbuilder.schema import Activity
 
 from domain.notification import Json
-from sdk.activities import read_activity
+from sdk.activities import ENTRIES, read_activity
 
 ID_LENGTH = 1000
 """Characters of an id, or of a service URL: they become keys and are kept; channels' own have some hundred."""
@@ -49,7 +49,7 @@ def _too_long(body: Json) -> Iterator[tuple[str | int, ...]]:
             yield path
     for name in _ACCOUNTS:
         listed = body.get(name)
-        for number, account in enumerate(listed if isinstance(listed, list) else ()):
+        for number, account in enumerate(listed[:ENTRIES] if isinstance(listed, list) else ()):
             for field in ("id", "aadObjectId"):
                 if len(str(_at(account, (field,)) or "")) > ID_LENGTH:
                     yield (name, number, field)

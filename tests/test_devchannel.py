@@ -20,7 +20,7 @@ from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
 from devchannel.tokens import TOKEN_SECONDS, Tokens
 from domain.errors import ConversationFull
-from domain.loopback import why_strange
+from domain.loopback import from_this_machine, why_strange
 from state import keys
 from state.store import Store
 from state.transcripts import ConversationNotFound, Transcripts
@@ -531,6 +531,39 @@ async def test_an_upload_of_the_largest_size_is_taken_and_a_larger_one_is_not(ch
         assert answer.status == status
 
 
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (PART * 50 + b"--b--\r\n", 200),
+        (PART * 51 + b"--b--\r\n", 413),
+        (PART * 18_000 + b"--b--\r\n", 413),
+        (b"\r\n" * 500_000 + PART + b"--b--\r\n", 200),
+        (b"--b\n" * 300_000 + PART + b"--b--\r\n", 200),
+        (b"--b\n" * 300_000, 400),
+        (PART + b"--b--\r\n" + b"\r\n" * 500_000, 200),
+        (b"\n" * 3_000_000, 413),
+    ],
+    ids=["50", "51", "18000", "empty lines first", "half delimiters first", "no part", "lines after", "large"],
+)
+async def test_what_an_upload_is_made_of_is_bounded(chat: Chat, body: bytes, status: int) -> None:
+    """Parts are counted before one is read, and what is before the first is skipped: nobody else waits meanwhile."""
+    loop = asyncio.get_running_loop()
+    headers = {**chat.auth, "Content-Type": "multipart/form-data; boundary=b"}
+    uploading = asyncio.create_task(
+        chat.http.post(f"{chat.path}/upload?userId=dl_ada", data=BytesIO(body), headers=headers)
+    )
+    longest, before = 0.0, loop.time()
+    while not uploading.done():
+        await asyncio.sleep(0.001)
+        longest, before = max(longest, loop.time() - before), loop.time()
+    answer = await uploading
+    assert answer.status == status
+    assert longest < 1
+
+
 async def test_a_file_reaches_the_bot_once(chat: Chat, bot: Bot) -> None:
     """Clients send a file as a part, and name it among the attachments of the activity too."""
     form = FormData()
@@ -681,6 +714,7 @@ async def test_every_process_on_the_store_accepts_a_token(serve: Serve) -> None:
         {"Forwarded": "for=203.0.113.9"},
         {"X-Real-IP": "203.0.113.9"},
         {"Via": "1.1 proxy"},
+        {"cf-connecting-ip": "203.0.113.9"},
     ],
 )
 async def test_pages_of_other_origins_are_refused(chat: Chat, headers: dict[str, str]) -> None:
@@ -707,6 +741,29 @@ def test_pages_of_this_machine_are_served(headers: dict[str, str]) -> None:
     for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         assert why_strange(peer, headers) is None
     assert why_strange("192.0.2.1", headers) and why_strange(None, headers)
+
+
+PROXIES = re.findall(r"\S+", """
+Forwarded X-Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Server
+X-Forwarded-By Forwarded-For Via X-Real-IP X-Client-IP Client-IP True-Client-IP X-Cluster-Client-IP WL-Proxy-Client-IP
+Proxy-Client-IP X-Remote-IP X-Remote-Addr X-Host X-Original-Host X-Original-URL X-Original-Forwarded-For CDN-Loop
+CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CF-Visitor Fastly-Client-IP Fastly-FF Fly-Client-IP X-Envoy-External-Address
+X-Azure-ClientIP X-Azure-SocketIP X-ProxyUser-Ip X-Appengine-User-IP X-ARR-SSL X-ARR-LOG-ID CloudFront-Viewer-Address
+X-Amzn-Trace-Id X-Amz-Cf-Id X-Vercel-Forwarded-For X-NF-Client-Connection-IP Akamai-Origin-Hop Tailscale-User-Login
+Client-Cert
+""")  # fmt: skip
+CLIENTS = re.findall(r"\S+", """
+Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie DNT
+Expect Host Idempotency-Key If-None-Match Origin Pragma Range Referer Sec-Fetch-Site Sec-WebSocket-Key TE Traceparent
+Upgrade User-Agent X-API-Key X-MS-Bot-Agent X-MS-Client-Request-Id X-MS-Conversation-Id X-Requested-With
+""")  # fmt: skip
+
+
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_every_proxy_is_known_by_what_it_adds(spelled: Callable[[str], str]) -> None:
+    """Whichever header it is that it adds alone; what clients send themselves makes nobody a proxy."""
+    assert [name for name in PROXIES if from_this_machine("127.0.0.1", {spelled(name): "203.0.113.9"})] == []
+    assert [name for name in CLIENTS if not from_this_machine("127.0.0.1", {spelled(name): "x"})] == []
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
