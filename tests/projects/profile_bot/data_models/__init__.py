@@ -1,0 +1,3 @@
+from .user_profile import UserProfile
+
+__all__ = ["UserProfile"]

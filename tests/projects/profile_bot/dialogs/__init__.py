@@ -1,0 +1,3 @@
+from .user_profile_dialog import UserProfileDialog
+
+__all__ = ["UserProfileDialog"]

@@ -1,0 +1,3 @@
+from .dialog_helper import DialogHelper
+
+__all__ = ["DialogHelper"]

@@ -1,0 +1,3 @@
+from .teams_bot import TeamsBot
+
+__all__ = ["TeamsBot"]

@@ -1,0 +1,3 @@
+from .error_handling import error_handling
+
+__all__ = ["error_handling"]

@@ -1,0 +1,3 @@
+from .translating_bot import TranslatingBot
+
+__all__ = ["TranslatingBot"]

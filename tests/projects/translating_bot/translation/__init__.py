@@ -1,0 +1,3 @@
+from .dictionary_translator import DictionaryTranslator
+
+__all__ = ["DictionaryTranslator"]
