@@ -9,7 +9,7 @@ import pytest
 from sdk.activities import activity_from_json
 from tests.people import Json, Person, Sender
 from tests.serving import serving
-from turns.pipeline import known_as
+from turns.heard import known_as
 
 
 class TestAMessage:

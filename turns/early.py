@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
-from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
+from botbuilder.schema import Activity
 
 from domain.effect import Operation, Report, Send
 from domain.notification import Guarantee
@@ -25,6 +25,7 @@ from state.fault_points import reached
 from state.pins import PAUSES, Pin
 from state.turn import Turn
 from state.turns import Turns
+from turns.heard import answered_in_body
 from turns.later import Later
 from turns.outbox import UNREACHABLE, Outbox, postponed
 
@@ -56,7 +57,7 @@ class EarlyOutput:
         self._outbox = outbox
         self._after = after.total_seconds()
         self._answering = activity is not None
-        self._silent = blocked or _answered_in_body(activity)
+        self._silent = blocked or (activity is not None and answered_in_body(activity))
         self._watch: Later | None = None
         self._sending = asyncio.Lock()
         self._waits = asyncio.Event()
@@ -176,10 +177,3 @@ def _place(turn: Turn, collected: Send) -> slice:
     ends = len(turn.effects)
     at = next((at for at, effect in enumerate(turn.effects) if effect is collected), ends)
     return slice(at, at + 1)
-
-
-def _answered_in_body(activity: Activity | None) -> bool:
-    """Whether what the turn says goes out in the response to the user's request."""
-    return activity is not None and (
-        activity.delivery_mode == DeliveryModes.expect_replies or activity.type == ActivityTypes.invoke
-    )

@@ -18,14 +18,14 @@ from functools import partial
 from typing import Any
 
 from botbuilder.core import InvokeResponse, TurnContext
-from botbuilder.schema import Activity, ActivityTypes, DeliveryModes
+from botbuilder.schema import Activity, ActivityTypes
 from botframework.connector.auth import ClaimsIdentity
 
 from domain.clock import Clock
 from domain.delivery import Failure, Status
 from domain.effect import Send
 from domain.errors import ConversationFull, LeaseLost, StoreUnavailable, TooManyJobs
-from domain.ids import ConversationKey, UserKey, conversation_key, random_id, user_key
+from domain.ids import ConversationKey, conversation_key, random_id
 from domain.notification import Json
 from domain.observing import Observer
 from domain.reachability import Reachability, Standing
@@ -58,6 +58,7 @@ from turns.failed_turns import (
     refuse_what_kills,
     set_aside_what_failed,
 )
+from turns.heard import answered_in_body, known_as, speaker
 from turns.later import Later
 from turns.lines import Lines
 from turns.outbox import Outbox
@@ -77,7 +78,6 @@ OWN_PATIENCE = 120.0
 for just that code, both go on."""
 OUTBOX = 500
 """Effects that wait in an outbox; with so many, its conversation gets no turn until the channel accepts some."""
-_OF_A_MESSAGE = (ActivityTypes.message_update, ActivityTypes.message_delete, ActivityTypes.message_reaction)
 
 Handler = Callable[[TurnContext], Awaitable[None]]
 Begin = Callable[[], Awaitable[Begun | Taken | AlreadyProcessed]]
@@ -166,7 +166,7 @@ class Pipeline:
         self, key: ConversationKey, received: datetime, identity: ClaimsIdentity, activity: Activity
     ) -> InvokeResponse | Duplicate | None:
         """The user's turn, when it is the next of this process in the conversation."""
-        user, known = _speaker(activity), known_as(activity)
+        user, known = speaker(activity), known_as(activity)
         while True:
             begin = partial(self._turns.begin, key, random_id("trn"), user=user, activity_id=known)
             reached("before_lock")
@@ -174,7 +174,7 @@ class Pipeline:
             if not isinstance(begun, Begun):
                 await self._work.wake(key)  # whatever else it was in hand for is still to be done
                 self._ended("user", "duplicate")
-                said = await self._turns.answer(key, known) if known and _answered_in_body(activity) else None
+                said = await self._turns.answer(key, known) if known and answered_in_body(activity) else None
                 return Duplicate() if said is None else InvokeResponse(**said)
             held = _Held.of(begun)
             mine = next((kept for kept in begun.turn.inputs if kept.name == known), None)
@@ -263,7 +263,7 @@ class Pipeline:
 
         async def run(turn: Turn) -> None:
             leave_mail(turn)
-            turn.user = _speaker(activity) or spoken_to(turn)
+            turn.user = speaker(activity) or spoken_to(turn)
             await self._in_turn(turn, self._adapter.process_proactive(identity, activity, None, callback))
 
         await self._transaction(held, begun, begin, run, None, own=True)
@@ -328,7 +328,7 @@ class Pipeline:
 
     def _hear(self, turn: Turn, activity: Activity) -> None:
         """Make the turn that of an inbound activity."""
-        user = _speaker(activity)
+        user = speaker(activity)
         if user != turn.user:
             turn.user_state = None  # it was read for somebody else of the group
         turn.user = user
@@ -599,31 +599,8 @@ class Pipeline:
             await asyncio.sleep(LEASE.total_seconds() / 4)
 
 
-def known_as(activity: Activity) -> str | None:
-    """What a conversation knows an activity by, so that one that is sent again is not taken for another.
-
-    An edit, and what else happens to a message, may carry the id of that message: it is told by its type, and by its
-    time from a later one of its kind. None without an id.
-    """
-    if not activity.id:
-        return None
-    if activity.type in (None, ActivityTypes.message):
-        return str(activity.id)
-    at = activity.timestamp if activity.type in _OF_A_MESSAGE else None
-    return " ".join(str(part) for part in (activity.type, at, activity.id) if part is not None)
-
-
-def _answered_in_body(activity: Activity) -> bool:
-    return bool(activity.type == ActivityTypes.invoke or activity.delivery_mode == DeliveryModes.expect_replies)
-
-
 def _in_json(answer: InvokeResponse | None) -> Json | None:
     return None if answer is None else {"status": int(answer.status or 200), "body": json_of(answer.body)}
-
-
-def _speaker(activity: Activity) -> UserKey | None:
-    user_id = activity.from_property.id if activity.from_property else None
-    return user_key(activity.channel_id, user_id) if user_id else None
 
 
 def _address(turn: Turn, activity: Activity | None) -> str | None:
