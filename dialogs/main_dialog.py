@@ -205,9 +205,10 @@ def _echoed(activity: Activity, text: str) -> str:
     locale = activity.locale
     if text:
         return say("echo", locale, text=cut(text, _LONGEST_TEXT))
-    files = [file.name or file.content_type or "?" for file in activity.attachments or () if file]
+    files = [file for file in activity.attachments or () if file]
     if files:
-        return say("echo_files", locale, names=cut(", ".join(files)))
+        names = ", ".join(name for file in files if (name := (file.name or file.content_type or "").strip()))
+        return say("echo_files", locale, names=cut(names)) if names else say("echo_files_unnamed", locale)
     if activity.value is not None:
         value = activity.value if isinstance(activity.value, str) else orjson.dumps(activity.value).decode()
         return say("echo_value", locale, value=cut(value))

@@ -60,8 +60,8 @@ class Content:
     @property
     def summary(self) -> str:
         """One line for lists and digests, at most 120 characters."""
-        text = self.title or self.activity.get("text") or self.activity.get("summary") or "(card)"
-        line = " ".join(str(text).split())
+        texts = (self.title, self.activity.get("text"), self.activity.get("summary"))
+        line = next((line for text in texts if (line := " ".join(str(text or "").split()))), "(card)")
         return line if len(line) <= 120 else line[:119] + "…"
 
     def to_json(self) -> Json:

@@ -8,7 +8,7 @@ from domain.errors import StateTooDeep
 from proactive.asking import by_the_service, forget_question
 from proactive.host import DIALOG_STATE, DialogHost
 from proactive.texts import say
-from sdk.mentions import heard
+from sdk.mentions import overheard
 from state.turn import Turn, turn_of
 
 OFFERED_FROM = 3
@@ -52,9 +52,7 @@ def takes_offer(context: TurnContext) -> bool:
     """Whether the user was offered to begin anew, and does that now."""
     if turn_of(context).state.own.get(_APOLOGIES, 0) < OFFERED_FROM:
         return False
-    text = context.activity.text
-    said = heard(context.activity).casefold()
-    context.activity.text = text
+    said = overheard(context.activity).casefold()
     return said in {say("start_over", locale).casefold() for locale in (context.activity.locale, None)}
 
 

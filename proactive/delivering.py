@@ -22,8 +22,8 @@ from proactive.answers import RowOf, answered, tap_of
 from proactive.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
 from proactive.host import DialogHost, Stack
 from proactive.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
-from proactive.listing import show_inbox
-from proactive.presentation import LINES, MORE_FIELD, OPEN_FIELD, digest, in_digest_order, present
+from proactive.listing import page_asked_for, show_inbox
+from proactive.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
 from proactive.texts import say
 from state.turn import Turn, turn_of
 
@@ -92,7 +92,7 @@ class Delivering:
     async def open(self, context: TurnContext) -> bool:
         """Show one delivery of a digest, or the inbox, if that is what the user's activity asks for."""
         tapped = _tapped(context)
-        if isinstance(page := tapped.get(MORE_FIELD), int):
+        if (page := page_asked_for(context, tapped)) is not None:
             with by_the_service(context):
                 await show_inbox(context, self._content_of, page)
             await ask_again(self._host, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from botbuilder.core import TurnContext
 
@@ -18,6 +19,8 @@ RECENT = 100
 """Of how many deliveries a conversation remembers what they said: for the inbox, and to be opened from a digest."""
 RECENT_ANSWERS = 20
 """Of those, how many that are kept with all they say, since nobody else keeps it: answers of jobs."""
+OFFERED_FOR = timedelta(days=1)
+"""How long a list that says `inbox` is taken at its word, whatever dialogs there are."""
 
 Said = tuple[Delivery, Content]
 ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
@@ -71,6 +74,19 @@ def remember(turn: Turn, shown: Sequence[Said]) -> None:
     turn.state.own["recent"] = _fitting(recent, len(shown))
     if len(shown) > 1:
         number(turn, [delivery.id for delivery, _ in shown[:LINES]])
+    if len(shown) > LINES:
+        offer(turn)
+
+
+def offer(turn: Turn) -> None:
+    """Note that the user is told now to say `inbox`."""
+    turn.state.own["inbox_offered"] = to_ms(turn.at)
+
+
+def offered(turn: Turn) -> bool:
+    """Whether the user was told to say `inbox` before this turn, and not long ago: else the word is the dialogs'."""
+    at = turn.state.own.get("inbox_offered")
+    return at is not None and at < to_ms(turn.at) <= to_ms(from_ms(at) + OFFERED_FOR)
 
 
 def forget(turn: Turn, ids: Collection[str]) -> None:

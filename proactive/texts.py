@@ -20,6 +20,7 @@ ENGLISH: Mapping[str, str] = {
     "welcome_added": "I was added to this conversation.",
     "echo": "You sent: {text}",
     "echo_files": "You sent a file: {names}. I cannot read files, only what you write.",
+    "echo_files_unnamed": "You sent a file. I cannot read files, only what you write.",
     "echo_value": "You sent, with a card or a button: `{value}`",
     "echo_nothing": "You sent a message without a text, and I can only read what you write.",
     "too_long": "That is too long for me. Please say it in up to {limit} characters.",
@@ -44,7 +45,7 @@ ENGLISH: Mapping[str, str] = {
     "range_of_pi": "I can compute from {least} to {most} digits of π.",
     "range_of_primes": "I can count the primes below whole numbers from {least} to {most}.",
     "job_answer": "You asked: {asked}\n\n{result}",
-    "job_failed": "You asked: {asked}\n\nI am sorry, that did not work: {reason}",
+    "job_failed": "I am sorry, that did not work: {reason}",
     "job_failed_generic": "something went wrong while I was working on it. Please try again later.",
     "jobs_too_many": (
         "You have {count} jobs that are not done, and I take no more of you at once. "
@@ -162,10 +163,11 @@ def span(parts: Sequence[tuple[int, str]], locale: str | None = None) -> str:
 
 def job_answer(job: Job, locale: str | None = None) -> str:
     """What a user is told of a job of theirs that is over; it quotes what they asked."""
-    if job.status is JobStatus.DONE:
-        return say("job_answer", locale, asked=job.asked, result=job.result or "")
-    reason = job.result or say("job_failed_generic", locale)
-    return say("job_failed", locale, asked=job.asked, reason=reason)
+    result = job.result or ""
+    if job.status is not JobStatus.DONE:
+        reason = result if result.strip() else say("job_failed_generic", locale)
+        result = say("job_failed", locale, reason=reason)
+    return say("job_answer", locale, asked=job.asked, result=result) if job.asked.strip() else result
 
 
 def apology(reference: str, locale: str | None = None, lost: bool = False, stuck: bool = False) -> str:

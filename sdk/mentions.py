@@ -26,6 +26,15 @@ def heard(activity: Activity) -> str:
     return str(activity.text)
 
 
+def overheard(activity: Activity) -> str:
+    """The same, of an activity that stays as it is."""
+    text = activity.text
+    try:
+        return heard(activity)
+    finally:
+        activity.text = text
+
+
 def _is_mention(entity: Any) -> bool:
     return getattr(entity, "type", None) == "mention"
 

@@ -285,6 +285,9 @@ BAD = {
         {"to": TO, "activity": {"text": "hi", "entities": "many", "expiration": "soon", "textFormat": 3}},
         {"/activity/entities", "/activity/expiration", "/activity/textFormat"},
     ),
+    "action without a word": ({**SAY, "actions": [{"title": " ", "value": "v"}]}, {"/actions/0/title"}),
+    "blank title": ({**SAY, "title": " \n"}, {"/title"}),
+    "blank reason and source": ({**SAY, "reason": "\t", "source": " "}, {"/reason", "/source"}),
     "action without a way": ({**SAY, "actions": [{"title": "Go"}]}, {"/actions/0/url"}),
     "action with two ways": (
         {**SAY, "actions": [{"title": "Go", "value": "v", "url": "https://a.b"}]},

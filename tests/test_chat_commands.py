@@ -65,6 +65,10 @@ class TestAnythingElse:
                 {"attachments": [{"contentType": "image/png", "name": "me.png"}, {"contentType": "text/csv"}]},
                 "You sent a file: me.png, text/csv. I cannot read files, only what you write.",
             ),
+            (
+                {"attachments": [{"contentType": " ", "contentUrl": "https://example.com/me"}]},
+                "You sent a file. I cannot read files, only what you write.",
+            ),
             ({"value": {"size": "L"}}, 'You sent, with a card or a button: `{"size":"L"}`'),
             ({"value": "large", "channelData": {"postBack": True}}, "You sent, with a card or a button: `large`"),
             ({"text": "  "}, "You sent a message without a text, and I can only read what you write."),

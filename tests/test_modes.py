@@ -7,7 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
+import pytest
 
+from proactive import inbox as inbox_of_the_service
 from tests.conftest import ServiceFactory, url_of
 from tests.fake_channel import FakeChannel
 from tests.people import Json, Person, Sender
@@ -216,7 +218,27 @@ class TestManyForABotOfOnesOwn:
         assert len(inbox.splitlines()) == 6
         last = buttons_of(ann, -2)[-1]
         assert await ann.says(last["text"], value=last["value"]) == ["news 24;", "Which meal?"]
+        for said, end in (("Inbox", "… and 5 more: `inbox 2`"), ("inbox  2.", "), just now)")):
+            inbox, question = await ann.says(said)
+            assert (inbox.splitlines()[-1][-len(end):], question) == (end, "Which meal?"), inbox
         assert await ann.says("fish") == ["Book it?"]
+
+
+    async def test_takes_no_word_for_the_inbox_that_it_has_not_offered(
+        self, ann: Person, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before a list has offered it, and when that is long ago, it is the dialog's as any other."""
+        await ann.says("hi")
+        await ann.says("4")
+        (retry,) = await ann.says("inbox")
+        assert retry.startswith("Which meal?")
+        for number in range(25):
+            await sender.notifies(ann, f"news {number};", mode="queue")
+        await until(lambda: holds(sender, ann, 25), what="all of it is in the inbox")
+        await ann.says("spam")
+        assert (await ann.says("inbox"))[0].startswith("What I told you lately:")
+        monkeypatch.setattr(inbox_of_the_service, "OFFERED_FOR", timedelta(0))
+        assert await ann.says("inbox") == [retry]
 
 
 def buttons_of(person: Person, message: int) -> list[Json]:

@@ -26,7 +26,18 @@ from state.notifications import RETENTION
 from web.described import described
 from web.problems import BadField, invalid_fields
 from web.reading import canonical, mistakes, spelled
-from web.said_model import ACTIVITY_FIELDS, CHANNEL_ID, Line, MessageActivity, Name, Part, Said, malformed_activity
+from web.said_model import (
+    ACTIVITY_FIELDS,
+    CHANNEL_ID,
+    Line,
+    MessageActivity,
+    Name,
+    Part,
+    Said,
+    ShortLine,
+    ShownLine,
+    malformed_activity,
+)
 
 CONVERSATIONS_LIMIT = 5000
 CHANNELS_LIMIT = 100
@@ -82,7 +93,7 @@ class Action(Part):
     """What the user can do with one tap: answer the notification with ``value``, say the text ``say`` as if it was
     typed, or open ``url``."""
 
-    title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    title: ShortLine
     value: Line | None = None
     """The answer, as it is in the delivery's result then. It never reaches a form that is open."""
     say: Line | None = None
@@ -146,10 +157,10 @@ class NotifyRequest(Said):
     mode: Mode = Mode.RESUME
     urgent: bool = False
     """Listed first."""
-    title: Line | None = None
-    reason: Line | None = None
+    title: ShownLine | None = None
+    reason: ShownLine | None = None
     """Why the user gets it."""
-    source: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    source: ShortLine | None = None
     """Who sent it."""
     actions: Annotated[list[Action], Field(max_length=ACTIONS_LIMIT)] | None = None
     category: Annotated[str, spelled(r"^[a-z0-9][a-z0-9._-]{0,63}$", "builds")] = "general"

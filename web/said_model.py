@@ -30,6 +30,8 @@ ADDRESS_FIELDS = frozenset(
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+ShownLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+ShortLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Locale = Annotated[str, spelled(r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", "en-GB", max_length=35)]
 CHANNEL_ID = r"^[A-Za-z0-9._-]{1,100}$"
 ChannelId = Annotated[str, spelled(CHANNEL_ID, "msteams")]
