@@ -218,7 +218,7 @@ class TestManyForABotOfOnesOwn:
         assert len(inbox.splitlines()) == 6
         last = buttons_of(ann, -2)[-1]
         assert await ann.says(last["text"], value=last["value"]) == ["news 24;", "Which meal?"]
-        for said, end in (("Inbox", "… and 5 more: `inbox 2`"), ("inbox  2.", "), just now)")):
+        for said, end in (("Inbox", "… and 5 more: `inbox 2`"), ("inbox  2.", ", just now)")):
             inbox, question = await ann.says(said)
             assert (inbox.splitlines()[-1][-len(end):], question) == (end, "Which meal?"), inbox
         assert await ann.says("fish") == ["Book it?"]
