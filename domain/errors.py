@@ -64,6 +64,10 @@ class TurnOver(AsideError, RuntimeError):
     """A turn that is over was asked to do something, or code outside of any turn what only a turn can do."""
 
 
+class EndsItsProcess(AsideError):
+    """Whoever is to send something ends over it, again and again: nobody is to try that once more."""
+
+
 class LeaseLost(AsideError):
     """Another process took over the conversation; this turn must neither commit nor send."""
 

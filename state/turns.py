@@ -66,8 +66,8 @@ redis.call('HSET', KEYS[1], 'lock', ARGV[1], 'until', now + ARGV[2], 'fence', fe
 if not h[5] then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 if h[1] and h[1] ~= ARGV[1] then h[17] = redis.call('HINCRBY', KEYS[1], 'died', 1) end
 if h[1] and h[1] ~= ARGV[1] and not h[8] and redis.call('LLEN', KEYS[3]) > 0 then
-  h[10] = '1' -- whoever held the lock may have died between a send and its acknowledgement
-  redis.call('HSET', KEYS[1], 'doubt', 1)
+  -- whoever held the lock may have died between a send and its acknowledgement
+  h[10] = redis.call('HINCRBY', KEYS[1], 'doubt', 1)
 end
 if h[8] and tonumber(h[8]) <= now then redis.call('HDEL', KEYS[1], 'blocked') end
 return {1, fence, h[3], h[4] or '0', h[5], h[6], h[7] or '0', h[8],
@@ -237,10 +237,15 @@ class Begun:
     leftovers: list[Entry]
     blocked_for: float
     """Seconds for which the channel wants nothing from this conversation's outbox."""
-    doubtful: bool
-    """Whether the first send among the leftovers may have gone out already: who committed it died, or lost the lock."""
+    deaths: int
+    """How many in a row have died, or lost the lock, who were to carry out the first send among the leftovers."""
     claim: Claim | None = None
     """The conversation's work, if it was to be taken in hand."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether that send may have gone out already."""
+        return self.deaths > 0
 
 
 @dataclass(frozen=True)
@@ -361,7 +366,7 @@ class Turns:
         )
         blocked_for = max(0.0, (int(blocked) - now_ms) / 1000) if blocked else 0.0
         leftovers = [Entry.decode(entry) for entry in outbox]
-        return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, doubtful=bool(doubt), claim=claim)
+        return Begun(turn=turn, leftovers=leftovers, blocked_for=blocked_for, deaths=int(doubt or 0), claim=claim)
 
     async def read_user(self, user: UserKey) -> Document:
         if self._prepared is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
 from app import Service
+from channel.http import HttpChannel
+from domain.effect import Send
 from domain.errors import StoreUnavailable
 from domain.ids import ConversationKey
+from domain.sending import ChannelAnswer
 from state import keys
 from state.turn import Kept, Turn
 from tests.own_dialogs.slow import gates
@@ -20,10 +25,13 @@ from tests.serving import impatient, serving
 from tests.test_dead_letters import letters, replays
 from tests.test_failing_dialogs import APOLOGY
 from tests.waiting import until
+from turns import outbox
 from turns.failed_turns import DEATHS
 from turns.pipeline import RUNS
 
 __all__ = ["impatient"]
+
+CARRY = HttpChannel.carry
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -164,3 +172,78 @@ class TestANotificationThatEndsTheProcessThatShowsIt:
         await dies(service, ann, DEATHS)
         assert (await sender.becomes(held, "failed"))["reason"] == "exhausted"
         assert await ann.says("high") == ["How many people are affected?"]
+
+
+class TestASendThatEndsItsProcess:
+    @pytest.fixture
+    def over(self, monkeypatch: pytest.MonkeyPatch) -> list[Send]:
+        """The sends over which a process has ended: what is left of it is a lock that nobody lets go of."""
+        carry, over = HttpChannel.carry, list[Send]()
+
+        async def deadly(self: HttpChannel, send: Send, activity_id: str | None) -> ChannelAnswer:
+            if "poison" in str(send.activity):
+                over.append(send)
+                raise asyncio.CancelledError
+            return await carry(self, send, activity_id)
+
+        monkeypatch.setattr(HttpChannel, "carry", deadly)
+        return over
+
+    async def ends(self, service: Service, person: Person, over: list[Send], times: int) -> None:
+        """Wait until so many have ended, each when the lock of the one before it has."""
+        key = ConversationKey(person.key)
+        for number in range(1, times + 1):
+            await until(partial(lambda number: len(over) >= number, number), what=f"the end of {number}")
+            await until(lambda: not service.pipeline._lines.standing(key), what="its turn is gone")
+            if number < times:
+                await self.others_go_on(service, person)
+
+    async def others_go_on(self, service: Service, person: Person) -> None:
+        key = ConversationKey(person.key)
+        await service.store.run("HSET", keys.conversation(key), "until", 0)
+        await service.work.wake(key)
+
+    async def test_is_put_aside_and_what_is_behind_it_goes_on(
+        self, service: Service, ann: Person, sender: Sender, over: list[Send], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nobody knows whether it was shown; the operator may have it tried once more."""
+        await ann.says("hello")
+        poison = await sender.notifies(ann, "poison", mode="interject")
+        await self.ends(service, ann, over, outbox.RUNS)
+        news = await sender.notifies(ann, "news", mode="interject")
+        await self.others_go_on(service, ann)
+        delivery = await sender.becomes(poison, "unknown")
+        assert delivery["attempts"] == len(over) == outbox.RUNS
+        await sender.becomes(news, "delivered")
+        assert ann.news() == ["news"]
+        (letter,) = await letters(sender)
+        assert (letter["notification"], letter["reason"]) == (poison, "unknown")
+        assert "each of 3 processes" in str(letter["history"])
+        assert [vars(each)["conversation"] for each in caplog.records if vars(each).get("action") == "effect_put_aside"]
+        assert await ann.says("hi") == ["You sent: hi"]
+
+    async def test_is_kept_as_a_dead_letter_if_it_is_a_reply(
+        self, service: Service, ann: Person, sender: Sender, over: list[Send]
+    ) -> None:
+        with pytest.raises(aiohttp.ClientError):
+            await ann.posts(ann.activity(text="poison"))
+        await self.ends(service, ann, over, outbox.RUNS)
+        await self.others_go_on(service, ann)
+        assert await ann.says("hi") == ["You sent: hi"]
+        (letter,) = await letters(sender)
+        assert (letter["reason"], letter["conversation"]) == ("exhausted", ann.key)
+
+    async def test_is_tried_until_then(
+        self, service: Service, ann: Person, sender: Sender, over: list[Send], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Processes are killed by others too."""
+        await ann.says("hello")
+        for text in ("poison", "more poison"):
+            over.clear()
+            notification = await sender.notifies(ann, text, mode="interject")
+            await self.ends(service, ann, over, outbox.RUNS - 1)
+            with monkeypatch.context() as healed:
+                healed.setattr(HttpChannel, "carry", CARRY)
+                await self.others_go_on(service, ann)
+                assert (await sender.becomes(notification, "delivered"))["mayBeRepeated"] is True
+        assert ann.news() == ["poison", "more poison"]

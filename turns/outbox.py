@@ -21,7 +21,7 @@ from domain.audience import Listed
 from domain.clock import Clock, to_ms
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
-from domain.errors import LeaseLost, StoreUnavailable
+from domain.errors import EndsItsProcess, LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, DeliveryId
 from domain.observing import Observer
 from domain.reachability import Reachability, Standing
@@ -61,6 +61,8 @@ T = TypeVar("T")
 
 TRIES = 3
 """How often something that raises what nobody expects is tried; what is asked of the store does no harm if repeated."""
+RUNS = 3
+"""Processes in a row that may end over a send before it counts as what ends them."""
 INSIST_SECONDS = (0.05, 1.0)
 """The first and the longest pause between tries to reach the store while an outbox is carried out."""
 
@@ -135,7 +137,7 @@ class Outbox:
         entries: Sequence[Entry],
         *,
         sent: Sequence[tuple[str, str]] = (),
-        doubtful: bool = False,
+        deaths: int = 0,
         answering: bool = False,
         service_url: str | None = None,
         blocked_for: float | None = None,
@@ -145,7 +147,8 @@ class Outbox:
     ) -> CarriedOut:
         """Carry out ``entries`` from the head of the outbox; then, with ``release``, let go of the lock and,
         with ``closing``, of the work in hand. ``sent``: ids of activities that went out before the commit.
-        ``doubtful``: the first send may have gone out already, from a process that died or lost the conversation.
+        ``deaths``: so many processes in a row died, or lost the conversation, over the first send, which may have gone
+        out already; it is put aside rather than let it end yet another.
         ``answering``: the user has spoken and waits for it. ``service_url``: where the conversation is now.
         ``blocked_for``: seconds for which the channel wants nothing, as it said before the commit.
         ``standing``: whether the bot can speak there; where it cannot, sends are given up untried.
@@ -167,19 +170,19 @@ class Outbox:
             if effect.after and run.gone.issuperset(effect.after):
                 run.done.append(entry.id)
                 continue
-            if doubtful or answering or service_url:
+            died, deaths = deaths, 0
+            if died or answering or service_url:
                 effect = replace(
                     effect,
-                    doubtful=effect.doubtful or doubtful,
+                    doubtful=effect.doubtful or died > 0,
                     answer=effect.answer or answering,
                     service_url=service_url or effect.service_url,
                 )
-                doubtful = False
             reached("before_send")
             if not self._turns.surely_held(token):
                 await _insist(partial(self._turns.assure, key, token))
             try:
-                step, answer = await self._attempt(run, effect)
+                step, answer = await self._attempt(run, effect, died)
             except LeaseLost:
                 raise
             except Exception as error:
@@ -196,9 +199,11 @@ class Outbox:
         left = await self._acknowledge(run, release=release, closing=closing, blocked_for=blocked_for)
         return CarriedOut(left=left, standing=run.standing)
 
-    async def _attempt(self, run: _Run, effect: Send) -> tuple[NextStep, ChannelAnswer]:
-        untried = barred(effect, run.standing, self._clock())
-        if untried is None or before_send(effect, self._clock()) is not None:
+    async def _attempt(self, run: _Run, effect: Send, died: int) -> tuple[NextStep, ChannelAnswer]:
+        untried, over = barred(effect, run.standing, self._clock()), before_send(effect, self._clock())
+        if untried is None and over is None and died >= RUNS:
+            raise EndsItsProcess(f"each of {died} processes that were to send it has ended or lost the conversation")
+        if untried is None or over is not None:
             return await self.send(run.key, effect, run.sent)
         if (not_wanted := await self._withdrawn(effect, asking=False)) is not None:
             return not_wanted, _NOT_WANTED
@@ -367,10 +372,13 @@ class Outbox:
             exc_info=error,
             extra={"action": "effect_put_aside", "conversation": run.key},
         )
-        reason = Failure.REJECTED.value
+        deadly = isinstance(error, EndsItsProcess)
+        reason = (Failure.EXHAUSTED if deadly else Failure.REJECTED).value
         if isinstance(effect, Send) and effect.shows:
+            status, tries = (Status.UNKNOWN, RUNS) if deadly else (Status.FAILED, 1)
             for delivery in effect.shows:
-                failed = report(delivery, Status.FAILED, at, reason=reason, attempts=effect.attempts + 1)
+                why = None if deadly else reason
+                failed = report(delivery, status, at, reason=why, attempts=effect.attempts + tries)
                 self._record(run, failed, (*effect.history, cause))
             return
         job = effect.job.id if isinstance(effect, Submit) else None

@@ -415,7 +415,7 @@ class Pipeline:
         if waiting and not blocked_for:
             carried = await self._outbox.carry_out(
                 *(held.key, held.token, leftovers),
-                doubtful=begun.doubtful,
+                deaths=begun.deaths,
                 answering=activity is not None,
                 service_url=_address(begun.turn, activity),
                 release=False,
