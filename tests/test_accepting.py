@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from app import Service
+from delivery import fanout
+from domain.errors import StoreUnavailable
+from state import idempotency
+from state.mail import Mail
 from state.store import Store
 from tests.conftest import ServiceFactory
 from tests.people import Person, Sender
@@ -93,3 +98,44 @@ class TestANotificationToOneConversation:
         assert waves[1] == 1
         await sender.becomes(first, "delivered")
         assert ann.shows() == ["You sent: hello", "news"]
+
+
+class TestANotificationThatWasAnswered503:
+    @pytest.fixture(params=["before it was put", "after it was put", "before and after its lease"])
+    def away(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+        """When the store goes away; not for long, but for longer than the sender is kept waiting."""
+        monkeypatch.setattr(fanout, "INSIST_SECONDS", 0.0)
+        monkeypatch.setattr(idempotency, "IN_PROGRESS", timedelta())
+        put, failed = Mail.put, list[str]()
+
+        async def putting(self: Mail, mail: Any) -> Any:
+            answer = await put(self, mail) if request.param == "after it was put" or failed else []
+            if not failed:
+                failed.append(mail[0][1].id)
+                raise StoreUnavailable("It went away.")
+            return answer
+
+        monkeypatch.setattr(Mail, "put", putting)
+        return str(request.param)
+
+    async def test_is_shown_once_and_before_what_follows_its_202(
+        self, service: Service, ann: Person, sender: Sender, away: str
+    ) -> None:
+        """Posted again under its key; what was accepted before that may come before it or after it."""
+        await ann.says("hello")
+        first = {"to": {"conversation": ann.key}, "text": "first", "mode": "interject", "id": "first"}
+        assert (await sender.posts(first))[0] == 503
+        between = await sender.notifies(ann, "between", mode="interject")
+        await sender.becomes(between, "delivered")
+        if "lease" in away:  # whoever takes the claim over spreads it, though it is not posted again
+            nid = (await sender.gets("/api/notifications?limit=2"))[1]["notifications"][-1]["id"]
+            await service.fanout_work.wake(nid)
+            await sender.becomes(nid, "delivered")
+        status, body = await sender.posts(first)
+        assert status == 202
+        after = await sender.notifies(ann, "after", mode="interject")
+        await sender.becomes(body["id"], "delivered")
+        await sender.becomes(after, "delivered")
+        shown = ann.news()
+        assert sorted(shown) == ["after", "between", "first"]
+        assert shown[-1] == "after"
