@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.conftest import ServiceFactory
 from tests.fake_channel import Mood
 from tests.own_jobs import gates
 from tests.people import Person, Sender
@@ -93,6 +94,25 @@ class TestJobs:
         await becomes(sender, "done")
         await tells(sender, 'aside_jobs_ended_total{status="done"}', 1)
         await tells(sender, 'aside_jobs{state="running"}', 0)
+
+
+class TestJobsOfAWorkerElsewhere:
+    """Which listens to nobody: what the store holds of them is told by whoever does."""
+
+    service = serving(role="web", JOBS="tests.own_jobs")
+
+    async def test_are_told_by_state(self, ann: Person, sender: Sender, start_service: ServiceFactory) -> None:
+        gates.clear()
+        await ann.says("compute pi 7")
+        await tells(sender, 'aside_jobs{state="waiting"}', 1)
+        await tells(sender, 'aside_work_due{queue="jobs"}', 1)
+        await start_service(role="worker", JOBS="tests.own_jobs")
+        await tells(sender, 'aside_jobs{state="running"}', 1)
+        await tells(sender, 'aside_jobs{state="waiting"}', 0)
+        gates["7"].set()
+        await becomes(sender, "done")
+        await tells(sender, 'aside_jobs{state="running"}', 0)
+        assert not [name for name in await metrics(sender) if name.startswith("aside_jobs_ended_total")]
 
 
 async def test_no_counter_has_a_double(ann: Person, sender: Sender) -> None:
