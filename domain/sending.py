@@ -118,6 +118,14 @@ def before_send(send: Send, now: datetime) -> Unknowable | Expired | Outdated | 
     return Expired() if all(expired) else outdated(send, frozenset())
 
 
+def look_in(send: Send, pause: float, now: datetime) -> float:
+    """Seconds after which a send that is to wait for ``pause`` wants to be looked at: before that, if it expires."""
+    if isinstance(before_send(send, now), Expired | Outdated):
+        return 0.001
+    left = ((each.expires_at - now).total_seconds() for each in send.shows if each.expires_at > now)
+    return min([pause, *left])
+
+
 def outdated(send: Send, withdrawn: frozenset[DeliveryId]) -> Outdated | None:
     """None where it goes all the same: the answer of a job, which nobody could say anew, is shown with the rest."""
     left = [delivery for delivery in send.shows if delivery.id not in withdrawn]

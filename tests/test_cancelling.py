@@ -222,15 +222,29 @@ class TestWhatTheChannelToldToWait:
         assert (await sender.delivery(later))["status"] == "pending"
         assert ann.news() == []
 
-    async def test_expires_meanwhile(self, ann: Person, sender: Sender) -> None:
-        """Its status says so in time, not after the hour."""
+    @pytest.mark.parametrize("talking", [False, True], ids=["nobody speaks", "the user speaks"])
+    async def test_expires_meanwhile(self, ann: Person, sender: Sender, talking: bool) -> None:
+        """Its status says so in time, not after the hour, whatever turns there are before that."""
         await ann.says("hello")
         ann.channel.answers(ann.conversation, AN_HOUR)
         soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
         notification = await sender.notifies(ann, "for a moment only", mode="interject", expiresAt=soon)
+        if talking:
+            await waits_in_outbox(sender, ann)
+            assert await ann.says("how are you?") == []
         await sender.becomes(notification, "expired")
-        await waits_in_outbox(sender, ann, 0)
+        await waits_in_outbox(sender, ann, int(talking))
         assert ann.news() == []
+
+    async def test_keeps_nothing_in_the_inbox_from_expiring_in_time(self, ann: Person, sender: Sender) -> None:
+        """Nor from whatever else is due before the channel listens again."""
+        await ann.says("report")
+        soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+        held = await sender.notifies(ann, "for a moment only", mode="resume", expiresAt=soon)
+        await sender.becomes(held, "held")
+        ann.channel.answers(ann.conversation, AN_HOUR)
+        await was_tried(sender, await sender.notifies(ann, "news", mode="interject"))
+        await sender.becomes(held, "expired")
 
     async def test_leaves_a_digest_whose_other_lines_are_said(
         self, ann: Person, sender: Sender, service: Service

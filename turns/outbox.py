@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import TypeVar, assert_never
 
 from channel.http import Channel
 from domain.audience import Listed
-from domain.clock import Clock, to_ms
+from domain.clock import Clock
 from domain.delivery import Delivery, Failure, Status, StatusReport, report
 from domain.effect import Answered, Broken, Cancel, Index, Leave, Notify, Operation, Reach, Report, Send, Submit
 from domain.errors import EndsItsProcess, LeaseLost, StoreUnavailable
@@ -37,6 +36,7 @@ from domain.sending import (
     Unknowable,
     barred,
     before_send,
+    look_in,
     next_step,
     outdated,
 )
@@ -85,7 +85,8 @@ _NOT_WANTED = ChannelAnswer(answer=Answer.NOT_SENT, detail="it was withdrawn whi
 
 @value
 class CarriedOut:
-    """``blocked_for``: seconds for which the head of the outbox has to wait, None if the outbox is empty."""
+    """``blocked_for``: seconds until the head of the outbox, which has to wait, is to be looked at; None if it is
+    empty."""
 
     left: Left
     blocked_for: float | None = None
@@ -254,7 +255,7 @@ class Outbox:
         self, key: ConversationKey, token: str, entries: Sequence[Entry], withdrawn: Sequence[str], blocked_for: float
     ) -> tuple[list[Entry], float]:
         """Take off the head of an outbox that waits what is not to be shown any more: it has expired, or is among the
-        ``withdrawn``. Answers what is left, and for how long that has to wait.
+        ``withdrawn``. Answers what is left, and after how long that is to be looked at.
 
         Raises :class:`LeaseLost`.
         """
@@ -279,6 +280,9 @@ class Outbox:
         left = list(entries[len(run.done) :])
         if run.done:
             await self._acknowledge(run, release=False, blocked_for=blocked_for or None)
+        head = left[0].effect if left else None
+        if blocked_for and isinstance(head, Send):
+            blocked_for = look_in(head, blocked_for, self._clock())
         return left, blocked_for
 
     def reports(self, effect: Send, step: NextStep) -> list[StatusReport]:
@@ -404,9 +408,10 @@ class Outbox:
         )
         for status in self.reports(effect, step):
             self._record(run, status)
+        soon = look_in(effect, step.pause, self._clock())
         if closing is not None:
-            expires = min((to_ms(each.expires_at) - to_ms(self._clock()) for each in effect.shows), default=math.inf)
-            closing = (closing[0], closing[1], min(step.pause, max(0.0, expires / 1000)))
+            work, claim, again_in = closing
+            closing = (work, claim, soon if again_in is None else min(soon, again_in))
         left = await self._acknowledge(
             run,
             release=release,
@@ -414,7 +419,7 @@ class Outbox:
             rewritten=Entry(id=entry_id, effect=postponed(effect, step, answer)),
             blocked_for=step.pause,
         )
-        return CarriedOut(left=left, blocked_for=step.pause, standing=run.standing)
+        return CarriedOut(left=left, blocked_for=soon, standing=run.standing)
 
     async def _acknowledge(
         self,

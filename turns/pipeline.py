@@ -399,7 +399,7 @@ class Pipeline:
             pause = min(longest, pause * 2)
 
     async def _catch_up(self, held: _Held, begun: Begun, activity: Activity | None) -> float:
-        """Carry out what earlier turns left; the seconds for which the channel wants nothing now.
+        """Carry out what earlier turns left; where the channel wants nothing now, the seconds until that is looked at.
 
         Raises :class:`ConversationFull`: the conversation is let go until then, and its mail stays where it is.
         """
