@@ -23,7 +23,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -56,8 +56,8 @@ from jobs.registry import Registry, RegistryError
 from jobs.registry import load as load_jobs
 from jobs.worker import Worker
 from proactive.delivering import Delivering
-from proactive.handler import AsideBot
 from proactive.host import DIALOG_STATE, DialogHost
+from proactive.middleware import DeliveringMiddleware
 from proactive.services import Jobs, Services
 from proactive.texts import apology, job_answer
 from sdk.activities import activity_from_json
@@ -65,7 +65,7 @@ from sdk.adapter import AsideAdapter
 from sdk.authentication import ChannelAuthentication, SigningKeys
 from sdk.bot_state import TurnConversationState, TurnUserState
 from sdk.clients import SdkClients
-from sdk.root_dialog import WrongRootDialog, make_root, packages_beside, signs_in
+from sdk.own_parts import WrongPart, make_handler, make_root, modules_in, packages_beside, signs_in
 from settings import ConfigurationError, Settings
 from state.codec import Codec
 from state.conversations import Conversations
@@ -312,14 +312,28 @@ class Service:
         adapter = AsideAdapter(clients, channel)
         jobs = Jobs(self.jobs, self.registry, settings.jobs_per_user)
         services = Services(jobs, self.notifications.content)
-        root = _root_dialog(
-            settings, conversation_state=conversation_state, user_state=user_state, services=services
-        )
-        self.codec.allow(packages_beside(settings.root_dialog.partition(":")[0]))
+        offered = {
+            "conversation_state": conversation_state,
+            "user_state": user_state,
+            "services": services,
+            "adapter": adapter,
+        }
+        root = _root_dialog(settings, **offered)
+        for name in (settings.dialog, settings.bot, *settings.middleware):
+            self.codec.allow(packages_beside(name.partition(":")[0]) if name else ())
+        if settings.bot_dir is not None:
+            self.codec.allow(modules_in(settings.bot_dir))
         host = DialogHost(root, conversation_state.create_property(DIALOG_STATE), settings.idle_dialogs)
+        services.use(host)
         told = (self.notifications.content, self.notifications.deliveries.one)
         delivering = Delivering(host, *told, settings.away_after)
-        bot = AsideBot(host, delivering, jobs, conversation_state, user_state)
+        around = DeliveringMiddleware(host, delivering, jobs, conversation_state, user_state)
+        if root is not None:
+            offered["dialog"] = root
+        for name in settings.middleware:
+            adapter.use(_own_part("MIDDLEWARE", name, "middleware", offered))
+        adapter.use(around)
+        around.bot = _own_part("BOT", settings.bot, "bot", offered)
         self.pipeline = Pipeline(
             turns=self.turns,
             outbox=outbox,
@@ -327,8 +341,8 @@ class Service:
             mail=self.mail,
             adapter=adapter,
             clients=clients,
-            handler=bot.on_turn,
-            continued=bot.on_continued,
+            handler=around.handler,
+            continued=around.continued,
             apologize=apology,
             app_id=settings.microsoft_app_id,
             vouching=frozenset(settings.aad_channels),
@@ -447,6 +461,8 @@ class Service:
                 tokens=DirectLineTokens(self.store, clock=self.clock),
                 origins=settings.direct_line_origins,
             )
+        for name in settings.routes:
+            configuration.resolve(name)(self._web.app)
         self._server = Server(self._web.app)
         self._stack.push_async_callback(self._stop_serving)
         await self._server.start(self._sockets)
@@ -463,12 +479,25 @@ class Service:
         await self.pipeline.keep(activity_from_json(body), waited=0.0)
 
 
-def _root_dialog(settings: Settings, **offered: Any) -> Dialog:
-    """The developer's root dialog. Raises :class:`ConfigurationError` if it cannot be made."""
-    name = settings.root_dialog
+def _own_part(variable: str, name: str, what: str, offered: Mapping[str, Any]) -> Any:
+    """The developer's bot, or middleware of theirs. Raises :class:`ConfigurationError` if it cannot be made."""
+    try:
+        return make_handler(name, configuration.resolve(name), what, offered)
+    except WrongPart as error:
+        raise ConfigurationError([f"{variable}: {error}"]) from error
+    except Exception as error:  # whatever the developer's code raises
+        mistake = f"{variable}: {name!r} cannot be made ({configuration.why(error)}); correct it there"
+        raise ConfigurationError([mistake]) from error
+
+
+def _root_dialog(settings: Settings, **offered: Any) -> Dialog | None:
+    """The developer's root dialog, if there is one. Raises :class:`ConfigurationError` if it cannot be made."""
+    name = settings.dialog
+    if name is None:
+        return None
     try:
         root = make_root(name, configuration.resolve(name), offered)
-    except WrongRootDialog as error:
+    except WrongPart as error:
         raise ConfigurationError([f"ROOT_DIALOG: {error}"]) from error
     except Exception as error:  # whatever the developer's code raises
         mistake = f"ROOT_DIALOG: {name!r} cannot be made ({configuration.why(error)}); correct it there"
@@ -575,6 +604,7 @@ def main(arguments: list[str]) -> int:
     if role not in ROLES or len(arguments) > 1:
         sys.stderr.write(f"usage: .venv/bin/python app.py [{'|'.join(ROLES)}]\n")
         return 2
+    hints = configuration.unknown_in_file()  # before the bot's folder is entered
     try:
         settings = _load_settings(role)
     except ConfigurationError as error:
@@ -583,7 +613,7 @@ def main(arguments: list[str]) -> int:
         return 2
     allow_open_files(OPEN_FILES)
     logs.set_up(settings.log_format, settings.log_level)
-    for hint in configuration.unknown_in_file():
+    for hint in hints:
         log.warning("%s", hint, extra={"action": "setting_unknown"})
     with suppress(ImportError):
         import uvloop

@@ -9,6 +9,7 @@ import ipaddress
 import math
 import pkgutil
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from domain.errors import AsideError
-from sdk.root_dialog import WrongRootDialog, check_root
+from sdk.own_parts import WrongPart, check_handler, check_root, enter
 from state import store_url
 
 SCOPES = frozenset({"notify", "read", "admin"})
@@ -44,6 +45,8 @@ BOT_FRAMEWORK_HOSTS = (
 LOOPBACK_ORIGINS = tuple(
     f"{scheme}://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]") for scheme in ("http", "https")
 )
+
+SHIPPED_BOT = "bots.aside_bot:AsideBot"
 
 Limits = tuple[tuple[int, float], ...]
 """Each a count and the seconds in which at most so many are sent; empty for no limit."""
@@ -174,6 +177,23 @@ def _root_dialog(value: str) -> str:
     return value
 
 
+def _bot(value: str) -> str:
+    if not re.fullmatch(f"{_NAME}:{_NAME}", value):
+        raise ValueError(f"{value!r} names no bot; write it as module:attribute, as in bots:DialogBot")
+    return value
+
+
+def _attributes(value: str) -> tuple[str, ...]:
+    wrong = [item for item in _items(value) if not re.fullmatch(f"{_NAME}:{_NAME}", item)]
+    if wrong:
+        raise ValueError("\n".join(f"{item!r} is not of the form module:attribute; write it so" for item in wrong))
+    return _items(value)
+
+
+def _absolute(value: str | Path) -> Path:
+    return Path(value).expanduser().absolute()
+
+
 def _channels(value: str) -> tuple[str, ...]:
     wrong = [item for item in _items(value) if not re.fullmatch(r"[\w.-]{1,100}", item, re.ASCII)]
     if wrong:
@@ -268,9 +288,20 @@ class Names(BaseSettings):
         validate_default=False,
     )
 
+    bot_dir: Annotated[Path, BeforeValidator(_absolute)] | None = None
+    """The folder of a bot of one's own."""
+    bot: Annotated[str, BeforeValidator(_bot)] = SHIPPED_BOT
     root_dialog: Annotated[str, BeforeValidator(_root_dialog)] = "dialogs.main_dialog:MainDialog"
+    """See :attr:`dialog`."""
+    middleware: Annotated[tuple[str, ...], BeforeValidator(_attributes)] = ()
+    routes: Annotated[tuple[str, ...], BeforeValidator(_attributes)] = ()
     jobs: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ("jobs.examples",)
     state_modules: Annotated[tuple[str, ...], BeforeValidator(_modules)] = ()
+
+    @property
+    def dialog(self) -> str | None:
+        """The root dialog's name: a bot of one's own has one only where it is named."""
+        return self.root_dialog if self.bot == SHIPPED_BOT or "root_dialog" in self.model_fields_set else None
 
 
 class Settings(Names):
@@ -296,7 +327,7 @@ class Settings(Names):
     store_replicas: Annotated[int, BeforeValidator(_replicas)] = Field(default=0)
     """So many have to have what is written before it counts."""
     redis_server_bin: str | None = None
-    data_dir: Path = Path(".data")
+    data_dir: Annotated[Path, BeforeValidator(_absolute)] = Field(default=Path(".data"), validate_default=True)
 
     notify_api_keys: tuple[ApiKey, ...] = Field(default="", validate_default=True)
 
@@ -467,27 +498,74 @@ def _variable(location: str) -> str:
 def resolve(reference: str) -> Any:
     """What ``module:attribute`` names. Raises what the import raises, and :class:`AttributeError`."""
     module, _, attribute = reference.partition(":")
-    return reduce(getattr, attribute.split("."), importlib.import_module(module))
+    found = _shipped_bot() if reference == SHIPPED_BOT else importlib.import_module(module)
+    return reduce(getattr, attribute.split("."), found)
+
+
+def _shipped_bot() -> ModuleType:
+    """The module of the bot that ships, also where a folder of the developer's has a package ``bots``."""
+    path = Path(__file__).parent / "bots" / "aside_bot.py"
+    name, _, _ = SHIPPED_BOT.partition(":")
+    known = sys.modules.get(name)
+    if known is not None and Path(known.__file__ or "") == path:
+        return known
+    spec = importlib.util.spec_from_file_location("bot_that_ships", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def check_imports(settings: Names) -> list[str]:
     """The mistakes that only importing what ``settings`` name shows; empty if there are none."""
 
-    def import_dialog() -> None:
-        check_root(settings.root_dialog, resolve(settings.root_dialog))
+    if settings.bot_dir is not None:
+        try:
+            enter(settings.bot_dir)
+        except WrongPart as error:
+            return [f"BOT_DIR: {error}"]
+        if settings.bot == SHIPPED_BOT and "root_dialog" not in settings.model_fields_set:
+            return ["BOT_DIR: is set, and nothing says what to run there; set BOT, ROOT_DIALOG or both"]
 
-    attempts: list[tuple[str, str, Callable[[], object]]] = [("ROOT_DIALOG", settings.root_dialog, import_dialog)]
+    def theirs(name: str) -> Any:
+        found = resolve(name)
+        module = sys.modules.get(name.partition(":")[0])
+        if settings.bot_dir is not None and name != SHIPPED_BOT and _is_shipped(module):
+            raise ModuleNotFoundError(f"{settings.bot_dir} has no module {name.partition(':')[0]}")
+        return found
+
+    attempts: list[tuple[str, str, Callable[[], object]]] = []
+    if (dialog := settings.dialog) is not None:
+        attempts.append(("ROOT_DIALOG", dialog, lambda: check_root(dialog, theirs(dialog))))
+    handlers = [("BOT", settings.bot, "bot"), *(("MIDDLEWARE", name, "middleware") for name in settings.middleware)]
+    attempts += [(variable, name, partial(_check_handler, name, what, theirs)) for variable, name, what in handlers]
+    attempts += [("ROUTES", name, partial(_check_function, name, theirs)) for name in settings.routes]
     for variable, modules in (("JOBS", settings.jobs), ("STATE_MODULES", settings.state_modules)):
         attempts += [(variable, module, partial(importlib.import_module, module)) for module in modules]
     mistakes = []
     for variable, name, attempt in attempts:
         try:
             attempt()
-        except WrongRootDialog as error:
+        except WrongPart as error:
             mistakes.append(f"{variable}: {error}")
         except Exception as error:  # whatever a module of the user's raises
             mistakes.append(f"{variable}: {name!r} cannot be used ({why(error)}); {_remedy(name, error)}")
     return mistakes
+
+
+def _check_handler(name: str, what: str, find: Callable[[str], Any]) -> None:
+    check_handler(name, find(name), what)
+
+
+def _check_function(name: str, find: Callable[[str], Any]) -> None:
+    if not callable(find(name)):
+        raise WrongPart(name, "it cannot be called", "name a function that takes the aiohttp application")
+
+
+def _is_shipped(module: ModuleType | None) -> bool:
+    """Whether a module is one of the bot that ships."""
+    parents = Path(getattr(module, "__file__", None) or "/").resolve().parents
+    return any(Path(__file__).parent.resolve() / folder in parents for folder in ("bots", "dialogs"))
 
 
 def why(error: Exception) -> str:

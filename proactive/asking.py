@@ -23,6 +23,7 @@ from state.turn import Turn, turn_of
 log = logging.getLogger("aside.delivering")
 
 _QUESTION = "question"
+_MIDDLEWARES_HOOKS = "aside.hooks"
 _ADDRESS = frozenset({"id", "channelId", "serviceUrl", "conversation", "from", "recipient", "replyToId", "timestamp"})
 """What every message is given anew when it is sent."""
 
@@ -43,10 +44,17 @@ def unnoticed(context: TurnContext) -> Iterator[None]:
         turn.replied_aside.update(map(id, context.buffered_reply_activities[said:]))
 
 
+def hooks_so_far(context: TurnContext) -> None:
+    """Note the hooks on what is sent that middleware has put there: all of them see what the service says, too."""
+    context.turn_state[_MIDDLEWARES_HOOKS] = list(context._on_send_activities)
+
+
 @contextmanager
 def by_the_service(context: TurnContext) -> Iterator[None]:
-    """What is said within is the service's own: not even hooks that dialogs put on what is sent see it."""
-    hooks, context._on_send_activities = context._on_send_activities, []
+    """What is said within is the service's own: hooks that the bot or its dialogs put on what is sent do not see it,
+    those of middleware do."""
+    hooks = context._on_send_activities
+    context._on_send_activities = list(context.turn_state.get(_MIDDLEWARES_HOOKS, ()))
     try:
         with unnoticed(context):
             yield

@@ -21,7 +21,7 @@ from domain.phase import Phase, phase_of
 from proactive.answers import RowOf, answered, tap_of
 from proactive.asking import Draft, ask_again, by_the_service, keep_question, unnoticed
 from proactive.host import DialogHost, Stack
-from proactive.inbox import ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
+from proactive.inbox import TAKEN, ContentOf, Said, content_of_delivery, forget, held, open_entry, remember
 from proactive.listing import page_asked_for, show_inbox
 from proactive.presentation import LINES, OPEN_FIELD, digest, in_digest_order, present
 from proactive.texts import say
@@ -61,6 +61,27 @@ class Delivering:
         said = await self._carry(context, turn, decisions)
         if said and phase is not Phase.FREE:
             await ask_again(self._host, context)
+
+    async def offer_to_bot(self, context: TurnContext, logic: Callable[[], Awaitable[None]]) -> None:
+        """Let the bot have the event first, with what each delivery says; what it says that it took care of is
+        delivered with what it has sent."""
+        turn = turn_of(context)
+        for told in (context.activity.value or {}).get("deliveries", ()):
+            delivery = next((each for each in turn.mail if each.id == told["id"]), None)
+            content = delivery and await content_of_delivery(delivery, self._content_of)
+            told["content"] = content.to_json() if content else None
+        before = len(turn.effects)
+        with unnoticed(context):
+            await logic()
+        taken = [each for each in turn.mail if each.id in context.turn_state.get(TAKEN, ())]
+        if not taken:
+            return
+        if any(isinstance(effect, Send) for effect in turn.effects[before:]):
+            _shown_in(turn, before, tuple(taken))
+        else:
+            for delivery in taken:
+                turn.report(delivery, Status.DELIVERED, reason="handled_by_bot")
+        turn.mail = [each for each in turn.mail if each not in taken]
 
     async def before_reply(self, context: TurnContext) -> None:
         """At the start of the user's turn: what was queued for it comes first."""

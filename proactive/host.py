@@ -30,6 +30,8 @@ DIALOG_STATE = "DialogState"
 """The name of the conversation state's property that holds the dialog stack, as in the SDK's samples."""
 NOTIFICATION_EVENT = "aside.notification"
 """The dialog event by which the active dialog is offered a delivery before it is said the usual way."""
+WAITS = "waits"
+"""Under which the service's own part of the state notes that a bot without dialogs waits for an answer."""
 ANSWER_EVENT = "aside.answer"
 """The dialog event by which dialogs are offered what the user has answered to a notification."""
 _MEMORY = DialogStateManagerConfiguration.__name__
@@ -53,15 +55,17 @@ EMPTY = Stack(dialogs=(), waiting=False)
 
 
 class DialogHost:
-    """Runs ``root`` on every turn of the user's. ``idle``: ids or paths (``root/menu``) of dialogs that may be spoken
-    into while they wait; a dialog may also say so itself with an attribute ``idle = True``."""
+    """Runs ``root``, and knows what waits whoever runs the dialogs: a bot without a ``root`` may keep a stack of its
+    own in the same property, or say itself that it waits. ``idle``: ids or paths (``root/menu``) of dialogs that may be
+    spoken into while they wait; a dialog may also say so itself with an attribute ``idle = True``."""
 
-    def __init__(self, root: Dialog, accessor: StatePropertyAccessor, idle: Iterable[str] = ()) -> None:
+    def __init__(self, root: Dialog | None, accessor: StatePropertyAccessor, idle: Iterable[str] = ()) -> None:
         self.root = root
         self._accessor = accessor
         self._idle = tuple(idle)
         self._dialogs = DialogSet(accessor)
-        self._dialogs.add(root)
+        if root is not None:
+            self._dialogs.add(root)
         self._memory: DialogStateManagerConfiguration | None = None
 
     async def run(self, context: TurnContext) -> None:
@@ -79,6 +83,8 @@ class DialogHost:
         itself alone (``ComponentDialog.reprompt_dialog`` gives its inner context no parent), and raises where its
         parent holds it. A prompt that was given no question has none to repeat.
         """
+        if self.root is None or not await self.active(context):
+            return
         dialogs = await self._context(context)
         passed: list[tuple[ComponentDialog, DialogInstance]] = []
         while (child := _inside(dialogs)) is not None:
@@ -98,6 +104,10 @@ class DialogHost:
         active = _leaf(await self._state(context))
         return active is not None and active is context.turn_state[_ASKED] and _options_of(active) is not None
 
+    async def begins(self, context: TurnContext) -> None:
+        """Note what is active before the bot has its turn; it may run the dialogs."""
+        context.turn_state[_ASKED] = _leaf(await self._state(context))
+
     def ran(self, context: TurnContext) -> bool:
         """Whether dialogs ran in this turn, or were begun in it by somebody else."""
         return _ASKED in context.turn_state
@@ -112,7 +122,7 @@ class DialogHost:
 
     async def offer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer a delivery to the active dialog as a dialog event; True if it took care of it."""
-        if not await self.active(context):
+        if self.root is None or not await self.active(context):
             return False
         dialogs = await self._context(context)
         return bool(await _innermost(dialogs).emit_event(NOTIFICATION_EVENT, value))
@@ -120,6 +130,8 @@ class DialogHost:
     async def offer_answer(self, context: TurnContext, value: dict[str, Any]) -> bool:
         """Offer an answer to a notification as a dialog event, to the active dialog and its parents or, where none is
         active, to the root dialog; True if one took care of it."""
+        if self.root is None:
+            return False
         dialogs = await self._context(context)
         if await self.active(context):
             return bool(await _innermost(dialogs).emit_event(ANSWER_EVENT, value))
@@ -130,12 +142,14 @@ class DialogHost:
         return not _known_to_be_idle(context) and bool((await self._state(context)).dialog_stack)
 
     async def stack(self, context: TurnContext) -> Stack:
+        waits = bool(turn_of(context).state.own.get(WAITS))
+        nothing = Stack(dialogs=(), waiting=True) if waits else EMPTY
         if _known_to_be_idle(context):
-            return EMPTY
+            return nothing
         state = await self._state(context)
         if not state.dialog_stack:
-            return EMPTY
-        return Stack(dialogs=tuple(_ids(state)), waiting=not self._idles(state))
+            return nothing
+        return Stack(dialogs=tuple(_ids(state)), waiting=waits or not self._idles(state))
 
     async def _state(self, context: TurnContext) -> DialogState:
         return await self._accessor.get(context, DialogState)
@@ -150,14 +164,14 @@ class DialogHost:
         return dialogs
 
     async def _run(self, context: TurnContext, *, begin: bool) -> None:
-        if not begin and not await self.active(context):
+        if self.root is None or (not begin and not await self.active(context)):
             return
         dialogs = await self._context(context)
         dialogs.services.update(context.turn_state)
         memory = DialogStateManager(dialogs)
         await memory.load_all_scopes()
         context.turn_state[DialogStateManager.__name__] = memory
-        context.turn_state[_ASKED] = _leaf(await self._state(context))
+        await self.begins(context)
         try:
             await self._go_on(dialogs, begin=begin)
             await memory.save_all_changes()
@@ -168,7 +182,7 @@ class DialogHost:
         while True:
             try:
                 result = await dialogs.continue_dialog()
-                if result.status == DialogTurnStatus.Empty and begin:
+                if result.status == DialogTurnStatus.Empty and begin and self.root is not None:
                     await dialogs.begin_dialog(self.root.id)
                 return
             except Exception as error:

@@ -22,6 +22,9 @@ RECENT_ANSWERS = 20
 OFFERED_FOR = timedelta(days=1)
 """How long a list that says `inbox` is taken at its word, whatever dialogs there are."""
 
+TAKEN = "aside.taken"
+"""Under which a turn context's ``turn_state`` has the ids of deliveries that the bot took care of itself."""
+
 Said = tuple[Delivery, Content]
 ContentOf = Callable[[NotificationId], Awaitable[Content | None]]
 

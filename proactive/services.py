@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -15,7 +15,8 @@ from domain.errors import TooManyJobs
 from domain.ids import ConversationKey, JobId, NotificationId, UserKey, derived_id
 from domain.job import Job, JobRequest, JobStatus
 from domain.notification import Content, Mode, Notification
-from proactive.inbox import ContentOf, Kept, kept, numbered, open_entry
+from proactive.host import WAITS, DialogHost
+from proactive.inbox import TAKEN, ContentOf, Kept, kept, numbered, open_entry
 from proactive.listing import show_inbox
 from state.notifications import RETENTION
 from state.turn import Turn, turn_of
@@ -138,11 +139,38 @@ def _stopped(job: Job) -> Job:
 
 
 class Services:
-    """Handed to the root dialog. ``jobs``: see :class:`Jobs`."""
+    """Handed to the bot, its root dialog and its middleware. ``jobs``: see :class:`Jobs`."""
 
     def __init__(self, jobs: Jobs, content_of: ContentOf) -> None:
         self.jobs = jobs
         self._content_of = content_of
+        self._dialogs: DialogHost | None = None
+
+    def use(self, dialogs: DialogHost) -> None:
+        """Have :meth:`run_dialog` run these; they are made with services, and so come later."""
+        self._dialogs = dialogs
+
+    async def run_dialog(self, context: TurnContext) -> None:
+        """Continue the dialog that is active, or begin the root dialog."""
+        assert self._dialogs is not None
+        await self._dialogs.run(context)
+
+    async def continue_dialog(self, context: TurnContext) -> None:
+        """Continue the dialog that is active, if there is one: for activities that are nobody's opening words."""
+        assert self._dialogs is not None
+        await self._dialogs.continue_only(context)
+
+    def waiting(self, context: TurnContext) -> None:
+        """Say, in the turn that asks, that the bot waits for the user's answer without any dialog: until the user's
+        next message they are busy, and what this turn has said is repeated after an interjected notification."""
+        turn_of(context).state.own[WAITS] = True
+
+    def took(self, context: TurnContext, delivery: str | Mapping[str, Any]) -> None:
+        """Say that the bot takes care of a delivery of this ContinueConversation event itself: nothing else is shown
+        of it, and it ends as the first message does that the bot sends in its handler. ``delivery``: its id, or its
+        entry in the event's value."""
+        taken = context.turn_state.setdefault(TAKEN, set())
+        taken.add(delivery if isinstance(delivery, str) else str(delivery["id"]))
 
     def turn_key(self, context: TurnContext) -> str:
         """The same for every run of this turn, also in another process, and never that of another turn: what a system
