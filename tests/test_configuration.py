@@ -38,7 +38,7 @@ def test_nothing_has_to_be_set() -> None:
     assert settings.development
     assert (settings.host, settings.port) == ("127.0.0.1", 3978)
     assert settings.redis_url is None
-    assert settings.data_dir == Path(".data")
+    assert settings.data_dir == Path(".data").absolute()
     assert settings.root_dialog == "dialogs.main_dialog:MainDialog"
     assert (settings.jobs, settings.idle_dialogs, settings.state_modules) == (("jobs.examples",), (), ())
     assert (settings.away_after, settings.flush_after) == (timedelta(minutes=10), timedelta(seconds=2))

@@ -62,15 +62,15 @@ async def make_later():
 """
 
 WRONG = {
-    "Bot": "it is an ActivityHandler (Bot)); name the dialog that it runs; the service is its bot",
+    "Bot": "it is an ActivityHandler (Bot)); name the dialog that it runs, and the handler as BOT",
     "Plain": "it is no Dialog); name a class derived from one, such as ComponentDialog, or a function that returns one",
-    "Demanding": "nobody offers its parameters recognizer, booking); conversation_state, user_state, services are "
-    "offered: give the rest a default, or name a function that takes these and returns the dialog",
+    "Demanding": "nobody offers its parameters recognizer, booking); conversation_state, user_state, services, "
+    "adapter are offered: give the rest a default, or name a function that takes these and returns the dialog",
     "made": "it is a dialog already); name its class, or a function that returns it",
     "make_later": "it is a coroutine function); write it as a plain function: def, not async def",
 }
 WRONG_WHEN_MADE = {
-    "make_bot": "(it returned an ActivityHandler (Bot)); name the dialog that it runs; the service is its bot",
+    "make_bot": "(it returned an ActivityHandler (Bot)); name the dialog that it runs, and the handler as BOT",
     "make_nothing": "(it returned a NoneType, which is no Dialog); name a class derived from one, such as "
     "ComponentDialog, or a function that returns one",
     "Failing": "a_wrong_bot.py:20); correct it there",
