@@ -39,7 +39,8 @@ NOBODY = InvokeResponse(
 class AsideAdapter(CloudAdapter):
     """Sends collect, and answer with a provisional id; updates and deletions take provisional ids.
 
-    Typing goes out at once. ``on_turn_error`` is not used: a turn that fails is the pipeline's to end.
+    Typing goes out at once. A turn that fails is the pipeline's to end; ``on_turn_error``, if the bot has set it, is
+    what tells the user then.
     """
 
     def __init__(self, clients: SdkClients, channel: Channel) -> None:
@@ -62,6 +63,18 @@ class AsideAdapter(CloudAdapter):
         if _running() is None:
             raise turn_over(None)
         await super().create_conversation(*args, **kwargs)
+
+    async def run_pipeline(self, context: TurnContext, callback: Logic | None = None) -> Any:
+        """Raises what middleware and bot raise."""
+        return await self._middleware.receive_activity_with_status(context, callback)
+
+    async def tell_error(self, identity: ClaimsIdentity, activity: Activity, error: Exception) -> None:
+        """Have the bot's own ``on_turn_error`` tell the user, as part of the turn that ends the failed one."""
+        factory = self.bot_framework_authentication.create_connector_factory(identity)
+        connector = await factory.create(activity.service_url, None)
+        tokens = await self.bot_framework_authentication.create_user_token_client(identity)
+        context = self._create_turn_context(activity, identity, None, connector, tokens, None, factory)
+        await self.on_turn_error(context, error)
 
     def _create_turn_context(
         self,

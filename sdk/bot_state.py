@@ -75,7 +75,9 @@ class _TurnState(BotState):
         turn_context.turn_state[self._context_service_key] = _Cached({})
 
     async def delete(self, turn_context: TurnContext) -> None:
+        """Clear it now, whether or not somebody saves it afterwards, as the SDK does."""
         await self.clear_state(turn_context)
+        await self.save_changes(turn_context)
 
 
 class TurnConversationState(_TurnState, ConversationState):

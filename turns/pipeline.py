@@ -525,7 +525,8 @@ class Pipeline:
             ended.mail_wake_at = ended.at if ended.mail else None
             sentence = await self._sentence(turn, ended, error, activity, reference)
             answer = failure_answer(activity, sentence)
-            if answer is None and activity.type == ActivityTypes.message:
+            speaks = answer is None and activity.type == ActivityTypes.message
+            if speaks and not await self._told(ended, activity, error):
                 ended.send(sentence, activity.service_url)
             ended.answer = _in_json(answer)
             look_at_inbox(ended, 0)
@@ -556,6 +557,20 @@ class Pipeline:
         if stuck:
             sentence["attachments"] = [start_over_card(activity.locale)]
         return sentence
+
+    async def _told(self, ended: Turn, activity: Activity, error: Exception) -> bool:
+        """Whether the bot's own ``on_turn_error`` has told the user that a turn failed."""
+        if self._adapter.on_turn_error is None:
+            return False
+        before = list(ended.effects)
+        identity = self._adapter.create_claims_identity(self._app_id)
+        try:
+            await self._in_turn(ended, self._adapter.tell_error(identity, activity, error))
+        except Exception:
+            ids = {"action": "error_handler_failed", "conversation": ended.conversation}
+            log.exception("on_turn_error of the bot failed", extra=ids)
+            ended.effects[:] = before
+        return any(isinstance(effect, Send) for effect in ended.effects[len(before) :])
 
     async def _start_over(self, failed: Turn, ended: Turn, error: Exception) -> bool:
         """Where a user's turn failed because state cannot be read, put that state aside; where its dialogs have no end,
