@@ -91,7 +91,9 @@ class Reader:
     def _write(self, block: Block) -> None:
         compile(block.text, block.argument or "block", "exec")
         if block.argument:
-            (self._folder / block.argument).write_text(block.text)
+            file = self._folder / block.argument
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.text)
 
     async def _check(self, body: Any) -> None:
         """A notification is one that the service would take."""
