@@ -116,6 +116,17 @@ class Sweep:
         return f"{glimpses[-1].id} 0" if len(glimpses) == OTHERS else ""
 
     async def _look_after(self, glimpse: Glimpse, first: int, limit: int) -> tuple[int, int | None]:
+        """As :meth:`_see_to`, but whatever is wrong with one notification: the others are looked after."""
+        try:
+            return await self._see_to(glimpse, first, limit)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            ids = {"action": "notification_passed_over", "notification": glimpse.id}
+            log.exception("the sweep passes a notification over", extra=ids)
+            return 0, None
+
+    async def _see_to(self, glimpse: Glimpse, first: int, limit: int) -> tuple[int, int | None]:
         """See to what is not over of a notification, and look for its open deliveries from number ``first`` on. Answers
         how many deliveries were looked at, and the number of the next, None at the end."""
         if limit <= 0 or not (glimpse.unserved or glimpse.waiting):

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 Clock = Callable[[], datetime]
 """Answers the present moment, aware and in UTC."""
 
+_EARLIEST = datetime(2, 1, 1, tzinfo=UTC).timestamp() * 1000
+_LATEST = datetime(9998, 12, 31, tzinfo=UTC).timestamp() * 1000
+
 
 def system_clock() -> datetime:
     return datetime.now(UTC)
@@ -19,7 +22,8 @@ def to_ms(moment: datetime) -> int:
 
 
 def from_ms(milliseconds: float) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """What is before the year 2, or after 9998, becomes their beginning or end: so it can be reckoned with."""
+    return datetime.fromtimestamp(min(max(milliseconds, _EARLIEST), _LATEST) / 1000, UTC)
 
 
 def to_iso(moment: datetime) -> str:

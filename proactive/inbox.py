@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from botbuilder.core import TurnContext
 
@@ -13,6 +14,7 @@ from domain.delivery import Delivery, Status
 from domain.ids import DeliveryId, NotificationId
 from domain.notification import Content, Json
 from proactive.presentation import LINES, Entry, entry_of, in_digest_order, present
+from state.readable import readable
 from state.turn import Turn, turn_of
 
 RECENT = 100
@@ -39,7 +41,7 @@ class Kept:
 
 def held(turn: Turn) -> list[Delivery]:
     """What waits in this conversation's inbox."""
-    return [Delivery.from_json(body) for body in turn.state.own.get("inbox", ())]
+    return turn.held()
 
 
 async def content_of_delivery(delivery: Delivery, content_of: ContentOf) -> Content | None:
@@ -55,7 +57,7 @@ async def kept(context: TurnContext, content_of: ContentOf) -> Kept:
     waiting = in_digest_order([(delivery, content) for delivery, content in found if content is not None])
     return Kept(
         waiting=tuple(entry_of(delivery, content) for delivery, content in waiting),
-        recent=tuple(_entry_of_json(body) for body in reversed(turn.state.own.get("recent", ()))),
+        recent=tuple(filter(None, map(_entry_of_json, reversed(turn.state.own.get("recent", ()))))),
     )
 
 
@@ -147,7 +149,11 @@ def _fitting(recent: list[Json], just_told: int) -> list[Json]:
     return [entry for entry in latest if entry["id"] not in answers] if answers else latest
 
 
-def _entry_of_json(body: Json) -> Entry:
+def _entry_of_json(body: Json) -> Entry | None:
+    return readable("entry of an inbox", body["id"], partial(_entry, body))
+
+
+def _entry(body: Json) -> Entry:
     return Entry(
         id=body["id"],
         at=from_ms(body["at"]),

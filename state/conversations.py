@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from domain.notification import Json
 from domain.place import THREAD, Place, place_of, root_of
 from domain.reachability import Reachability, Standing
 from state import keys
+from state.readable import readable
 from state.scripts import Argument, Command
 from state.store import Store
 
@@ -153,7 +155,12 @@ class Conversations:
         answers = await self._store.together(
             *(Command(("HMGET", keys.conversation(key), "record", "spoke", "reach")) for key in wanted)
         )
-        return [_candidate(key, *row) for key, row in zip(wanted, answers, strict=True) if row[0] is not None]
+        found = [
+            readable("conversation", key, partial(_candidate, key, *row))
+            for key, row in zip(wanted, answers, strict=True)
+            if row[0] is not None
+        ]
+        return [candidate for candidate in found if candidate is not None]
 
     async def count(self, channel_id: str | None = None) -> int:
         """How many :meth:`recipients` there are."""
@@ -210,10 +217,12 @@ class Conversations:
         return (await self.get_many([key]))[0]
 
     async def get_many(self, wanted: Sequence[ConversationKey]) -> list[Known | None]:
-        """What is known of each, None for an unknown one."""
+        """What is known of each, None for one that is unknown, or cannot be read."""
         answers = await self._store.together(*(command for key in wanted for command in _reads(key)))
         rows = [answers[i : i + 4] for i in range(0, len(answers), 4)]
-        return [_known(key, *row) for key, row in zip(wanted, rows, strict=True)]
+        return [
+            readable("conversation", key, partial(_known, key, *row)) for key, row in zip(wanted, rows, strict=True)
+        ]
 
     @staticmethod
     def reaching(key: ConversationKey, found: Standing, detail: str, before: Standing) -> list[Command]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from domain.delivery import Status, StatusReport
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, derived_id
 from domain.notification import Json
 from state import keys
+from state.readable import readable
 from state.scripts import Command, Script, scripted
 from state.store import Store
 
@@ -139,8 +141,10 @@ class DeadLetters:
 
 
 def _letter(letter: DeliveryId, data: bytes | None) -> DeadLetter | None:
-    if data is None:
-        return None
+    return None if data is None else readable("dead letter", letter, partial(_read, letter, data))
+
+
+def _read(letter: DeliveryId, data: bytes) -> DeadLetter:
     body: dict[str, Any] = orjson.loads(data)
     return DeadLetter(
         id=letter,

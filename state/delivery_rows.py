@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from domain.delivery import Delivery, Status, StatusReport
 from domain.ids import ConversationKey, NotificationId
 from domain.notification import Guarantee, Json
 from state import keys
+from state.readable import readable
 from state.scripts import Command, Script, scripted
 from state.store import Store
 
@@ -267,11 +269,7 @@ class DeliveryRows:
         values, results = await self._store.sequence(
             Command(("HMGET", keys.deliveries(nid), *indexes)), Command(("HMGET", keys.results(nid), *indexes))
         )
-        return [
-            parsed(index, value, result)
-            for index, value, result in zip(indexes, values, results, strict=True)
-            if value is not None
-        ]
+        return parsed_of(nid, indexes, values, results)
 
 
 def _asking(delivery: Delivery, asking: bool) -> Command:
@@ -280,8 +278,19 @@ def _asking(delivery: Delivery, asking: bool) -> Command:
     return scripted(_ASK, names, [delivery.index, "1" if asking else ""])
 
 
-def parsed(index: int, value: bytes, result: bytes | None = None) -> DeliveryRow:
-    """A row as the store has it."""
+def parsed_of(
+    nid: NotificationId, indexes: Sequence[int], values: Sequence[bytes | None], results: Sequence[bytes | None]
+) -> list[DeliveryRow]:
+    """Rows as the store has them: those that are there and can be read."""
+    rows = [
+        readable("delivery", f"{nid}.{index}", partial(_parsed, index, value, result))
+        for index, value, result in zip(indexes, values, results, strict=True)
+        if value
+    ]
+    return [row for row in rows if row is not None]
+
+
+def _parsed(index: int, value: bytes, result: bytes | None) -> DeliveryRow:
     head, _, conversation = value.partition(b"\n")
     status, _, details = head.partition(b" ")
     body: dict[str, Any] = orjson.loads(details)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from domain.clock import Clock, from_ms, system_clock, to_ms
@@ -22,6 +23,7 @@ from domain.job import Job, JobRequest, JobStatus
 from state import job_scripts as scripts
 from state import keys
 from state.fault_points import reached
+from state.readable import readable
 from state.scripts import Argument, Command, scripted
 from state.store import Store
 from state.turns import encode_mail
@@ -91,7 +93,7 @@ class JobStore:
 
     async def _make_room(self, conversation: ConversationKey, ids: Sequence[JobId]) -> None:
         """Forget those of a conversation's jobs that are over."""
-        found = await self._read([(conversation, job_id) for job_id in ids])
+        found, _ = await self._read([(conversation, job_id) for job_id in ids])
         over = [job_id for job_id, job in zip(ids, found, strict=True) if job is None or job.status.final]
         await self._store.sequence(*(command for job_id in over for command in _forgetting(conversation, job_id)))
 
@@ -113,7 +115,11 @@ class JobStore:
                 await self._conversations.wake(conversation)
             return None
         fields = dict(zip(rest[::2], rest[1::2], strict=True))
-        job = _job(conversation, fields)
+        job = readable("job", job_id, partial(_job, conversation, fields))
+        if job is None:  # it would come back for ever
+            error = "its record cannot be read"
+            await self.finish(conversation, job_id, int(fields[b"fence"]), JobStatus.FAILED, error=error)
+            return None
         return Started(job=job, fence=int(fields[b"fence"]), crashes=int(fields[b"starts"]) - 1)
 
     async def finish(
@@ -186,8 +192,9 @@ class JobStore:
         return scripted(scripts.REPORT, [keys.job(conversation, job_id)], [status.value, int(may_be_repeated)])
 
     async def get(self, conversation: ConversationKey, job_id: JobId) -> Job | None:
-        (job,) = await self._read([(conversation, job_id)])
-        return job
+        """A job; None for one that is unknown, or cannot be read."""
+        found, _ = await self._read([(conversation, job_id)])
+        return found[0]
 
     async def find(self, job_id: JobId) -> Job | None:
         """A job by its id alone."""
@@ -204,46 +211,59 @@ class JobStore:
         bound = top if top == "+inf" else str(int(top))
         command = ("ZREVRANGEBYSCORE", keys.recent_jobs(), bound, "-inf", "WITHSCORES", "LIMIT", offset, limit)
         flat = _pairs(await self._store.run(*command))
-        found = await self._read([parse_work_member(member) for member, _ in flat])
-        gone = [member for (member, _), job in zip(flat, found, strict=True) if job is None]
+        found, there = await self._read([parse_work_member(member) for member, _ in flat])
+        gone = [member for (member, _), is_there in zip(flat, there, strict=True) if not is_there]
         if gone:
             await self._store.run("ZREM", keys.recent_jobs(), *gone)
         following = None
         if len(flat) == limit:
             last = flat[-1][1]
             # Jobs of the same millisecond: so many of them have been seen, on this page or those before it.
-            same = sum(score == last for (_, score), job in zip(flat, found, strict=True) if job is not None)
+            same = sum(score == last for (_, score), is_there in zip(flat, there, strict=True) if is_there)
             following = f"{last}.{same + (offset if str(last) == top else 0)}"
         return [job for job in found if job is not None], following
 
     async def forget(self, conversation: ConversationKey, owner: str | None = None) -> None:
         """Delete a conversation's jobs, or those of one user in it; what runs is stopped by its worker."""
-        for job in await self.list(conversation):
-            if owner is None or job.owner == owner:
-                await self._store.sequence(*_forgetting(conversation, job.id))
+        ids, found = await self._of(conversation)
+        for job_id, job in zip(ids, found, strict=True):
+            if owner is None or (job is not None and job.owner == owner):
+                await self._store.sequence(*_forgetting(conversation, job_id))
 
     async def list(self, conversation: ConversationKey) -> Jobs:
         """A conversation's jobs, oldest first."""
+        _, found = await self._of(conversation)
+        return [job for job in found if job is not None]
+
+    async def _of(self, conversation: ConversationKey) -> tuple[Sequence[JobId], Sequence[Job | None]]:
+        """The ids of what a conversation has of jobs, and each job, None if it cannot be read."""
         ids = [JobId(job_id.decode()) for job_id in await self._store.run("ZRANGE", keys.jobs(conversation), 0, -1)]
-        found = await self._read([(conversation, job_id) for job_id in ids])
-        gone = [job_id for job_id, job in zip(ids, found, strict=True) if job is None]
+        found, there = await self._read([(conversation, job_id) for job_id in ids])
+        gone = [job_id for job_id, is_there in zip(ids, there, strict=True) if not is_there]
         if gone:
             await self._store.run("ZREM", keys.jobs(conversation), *gone)
-        return [job for job in found if job is not None]
+        return ids, found
 
     async def unfinished(self, owner: UserKey) -> int:
         """How many of a user's jobs have not ended, in all conversations."""
         key = keys.user_jobs(owner)
         members = [member.decode() for member in await self._store.run("ZRANGE", key, 0, -1)]
-        found = await self._read([parse_work_member(member) for member in members])
+        found, _ = await self._read([parse_work_member(member) for member in members])
         over = [member for member, job in zip(members, found, strict=True) if job is None or job.status.final]
         if over:
             await self._store.run("ZREM", key, *over)
         return len(members) - len(over)
 
-    async def _read(self, wanted: Sequence[tuple[ConversationKey, JobId]]) -> Sequence[Job | None]:
+    async def _read(
+        self, wanted: Sequence[tuple[ConversationKey, JobId]]
+    ) -> tuple[Sequence[Job | None], Sequence[bool]]:
+        """Each job, None for one that is gone or cannot be read; and whether it is there."""
         replies = await self._store.together(*(Command(("HGETALL", keys.job(key, job_id))) for key, job_id in wanted))
-        return [_job(key, _fields(reply)) if reply else None for (key, _), reply in zip(wanted, replies, strict=True)]
+        found = [
+            readable("job", job_id, partial(_job, key, _fields(reply))) if reply else None
+            for (key, job_id), reply in zip(wanted, replies, strict=True)
+        ]
+        return found, [bool(reply) for reply in replies]
 
     def _now(self) -> int:
         return to_ms(self._clock())

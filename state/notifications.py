@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import orjson
 
@@ -16,8 +17,9 @@ from domain.ids import ConversationKey, NotificationId
 from domain.notification import Content, Course, Notification
 from state import keys
 from state.audience_codec import described, everyone
-from state.delivery_rows import ENTERING, DeliveryRow, DeliveryRows, parsed
+from state.delivery_rows import ENTERING, DeliveryRow, DeliveryRows, parsed_of
 from state.idempotency import IdempotencyKeys
+from state.readable import readable
 from state.scripts import Command, Script, scripted
 from state.spreading import Spreading
 from state.store import Store
@@ -228,7 +230,10 @@ class Notifications:
         members = await self._store.run("ZREVRANGE", keys.notifications(), start, start + limit - 1)
         ids = [NotificationId(member.decode()) for member in members]
         rows = await self._store.together(*(Command(("HMGET", keys.notification(nid), *_GLIMPSED)) for nid in ids))
-        return [_glimpse(nid, row) for nid, row in zip(ids, rows, strict=True)]
+        glimpses = [
+            readable("notification", nid, partial(_glimpse, nid, row)) for nid, row in zip(ids, rows, strict=True)
+        ]
+        return [glimpse for glimpse in glimpses if glimpse is not None]
 
     async def rank(self, nid: NotificationId) -> int | None:
         """How many notifications are newer."""
@@ -236,7 +241,7 @@ class Notifications:
         return None if rank is None else int(rank)
 
     async def content(self, nid: NotificationId) -> Content | None:
-        """What a notification says; None once its record is gone."""
+        """What a notification says; None once its record is gone, or if it cannot be read."""
         known = self._contents.get(nid)
         if known is not None:
             self._contents.move_to_end(nid)
@@ -244,14 +249,18 @@ class Notifications:
         body = await self._store.run("HGET", keys.notification(nid), "body")
         if body is None:
             return None
-        content = Notification.from_json(orjson.loads(body)).content
+        content = readable("notification", nid, lambda: Notification.from_json(orjson.loads(body)).content)
+        if content is None:
+            return None
         self._contents[nid] = content
         if len(self._contents) > CACHED_CONTENTS:
             self._contents.popitem(last=False)
         return content
 
     async def get(self, nid: NotificationId) -> NotificationRecord | None:
-        return _record(await self._store.run("HGETALL", keys.notification(nid)))
+        """What is known of a notification; None if it is unknown, or cannot be read."""
+        values = await self._store.run("HGETALL", keys.notification(nid))
+        return readable("notification", nid, lambda: _record(values))
 
     async def look(
         self, nid: NotificationId, *, start: int = 0, limit: int = 100, status: Status | None = None
@@ -261,17 +270,17 @@ class Notifications:
         names = [keys.notification(nid), keys.deliveries(nid), keys.recipients(nid), keys.results(nid)]
         wanted = "" if status is None else f"{status.value} "
         answer = await self._store.call(_LOOK, names, [start, limit, LOOKED_AT_MOST, wanted])
-        record = _record(answer[0]) if answer else None
+        record = readable("notification", nid, lambda: _record(answer[0])) if answer else None
         if record is None:
             return None
         _, rows, following, entered, unserved, last = answer
         return Look(
             record=record,
-            rows=[parsed(int(index), *row) for index, *row in zip(rows[::3], rows[1::3], rows[2::3], strict=True)],
+            rows=parsed_of(nid, [int(index) for index in rows[::3]], rows[1::3], rows[2::3]),
             following=int(following),
             entered=int(entered),
             unserved=[ConversationKey(key.decode()) for key in unserved],
-            last=parsed(int(entered) - 1, last).conversation if last else None,
+            last=next((row.conversation for row in parsed_of(nid, [int(entered) - 1], [last], [None])), None),
         )
 
     async def recent(
@@ -288,7 +297,11 @@ class Notifications:
         if gone:  # or recorded at this moment
             too_old = to_ms(self._clock() - RECORDED_WITHIN)
             forgotten = await self._store.call(_FORGET, [keys.notifications()], [too_old, *gone])
-        records = [record for row in rows if (record := _record(row)) is not None]
+        found = [
+            readable("notification", member.decode(), partial(_record, row))
+            for member, row in zip(members, rows, strict=True)
+        ]
+        records = [record for record in found if record is not None]
         return records, (start + limit - forgotten if len(members) == limit else None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import orjson
 
@@ -15,6 +17,7 @@ from domain.notification import Notification
 from state import keys
 from state.audience_codec import everyone
 from state.delivery_rows import CHANGING, ENTERING, FINAL, PAGE, DeliveryRows
+from state.readable import readable
 from state.scripts import Argument, Command, Script, scripted
 from state.store import Store
 from state.work import Work
@@ -133,19 +136,10 @@ class Spreading:
         self._clock = clock
 
     async def progress(self, nid: NotificationId) -> Progress | None:
+        """None for a notification that is unknown, or cannot be read."""
         names = ("body", "audience", "served", "after", "withdrawn", "cancels")
         values = await self._store.run("HMGET", keys.notification(nid), *names)
-        if values[0] is None:
-            return None
-        return Progress(
-            notification=Notification.from_json(orjson.loads(values[0])),
-            audience=everyone(orjson.loads(values[1])),
-            served=int(values[2]),
-            after=ConversationKey(values[3].decode()) or None,
-            cancelled=values[4] is not None,
-            withdrawn=int(values[4] or 0),
-            cancels=int(values[5] or 0),
-        )
+        return None if values[0] is None else readable("notification", nid, partial(_progress, values))
 
     async def listed(self, nid: NotificationId, start: int, limit: int = PAGE) -> list[ConversationKey]:
         members = await self._store.run("LRANGE", keys.recipients(nid), start, start + limit - 1)
@@ -209,3 +203,15 @@ class Spreading:
         there, *found = await self._store.call(_WITHDRAW, names, [start, count, at])
         pairs = zip(found[::2], found[1::2], strict=True)
         return [(int(index), ConversationKey(key.decode())) for index, key in pairs], int(there)
+
+
+def _progress(values: Sequence[Any]) -> Progress:
+    return Progress(
+        notification=Notification.from_json(orjson.loads(values[0])),
+        audience=everyone(orjson.loads(values[1])),
+        served=int(values[2]),
+        after=ConversationKey(values[3].decode()) or None,
+        cancelled=values[4] is not None,
+        withdrawn=int(values[4] or 0),
+        cancels=int(values[5] or 0),
+    )

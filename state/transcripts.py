@@ -11,6 +11,7 @@ import contextlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ import orjson
 from domain.clock import Clock, from_ms, system_clock, to_iso, to_ms
 from domain.errors import AsideError
 from state import keys
+from state.readable import readable
 from state.scripts import Argument, Command, Script, scripted
 from state.store import BLOCK_SECONDS, READ_ERRORS, Store, asked_to_end
 
@@ -219,6 +221,9 @@ def _replay(conversation_id: str, entries: list[Any], typing_since: int) -> list
     shown: dict[str, ActivityJson] = {}
     first_said: dict[str, str] = {}
     for entry_id, fields in entries:
+        stored = fields.get(b"activity")
+        name = f"{conversation_id}|{entry_id.decode()}"
+        activity = readable("activity of the local channel", name, partial(orjson.loads, stored)) if stored else None
         kind, of, at = fields[b"kind"].decode(), fields[b"of"].decode(), int(fields[b"at"])
         timestamp = to_iso(from_ms(at))
         if kind == "created" or (kind == "typing" and at < typing_since):
@@ -229,7 +234,8 @@ def _replay(conversation_id: str, entries: list[Any], typing_since: int) -> list
                 conversation = {"id": conversation_id}
                 shown[of] = {"type": "messageDelete", "id": of, "conversation": conversation, "timestamp": timestamp}
             continue
-        activity = orjson.loads(fields[b"activity"])
+        if not isinstance(activity, dict):
+            continue
         if kind == "updated":
             shown[of] = {**activity, "id": of, "timestamp": first_said.get(of, timestamp)}
         else:

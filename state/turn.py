@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from domain.notification import Json
 from domain.reachability import Standing
 from state import keys
 from state.codec import DEEP, Codec
+from state.readable import readable
 
 log = logging.getLogger("aside.turn")
 
@@ -33,6 +35,9 @@ FORMAT = b"1"
 FORMAT_DEEP = b"2"
 """That of documents whose state is written in parts (``state.codec``), which earlier versions cannot read."""
 FORMATS = (FORMAT, FORMAT_DEEP)
+
+_LISTED = {"inbox", "recent"}
+"""What the service itself keeps as lists of things with an id."""
 
 TURN_ENTRY = "aside.turn"
 """Under which a turn context's ``turn_state`` holds its :class:`Turn`."""
@@ -69,7 +74,7 @@ class Document:
                     f"Stored state has format {form.decode()}; this process reads up to {newest}. Update it."
                 )
             own, _, self._state = rest.partition(b"\n")
-            self.own = orjson.loads(own)
+            self.own = readable("state", "what the service keeps beside it", partial(_own, own)) or {}
 
     @property
     def deep(self) -> bool:
@@ -100,6 +105,15 @@ class Document:
         form = FORMAT_DEEP if state.startswith(DEEP) else FORMAT
         data = b"\n".join((form, orjson.dumps(self.own), state))
         return None if data == self.raw else data
+
+
+def _own(data: bytes) -> Json:
+    own = orjson.loads(data)
+    if not isinstance(own, dict):
+        raise UndecodableState("It is not an object.")
+    for name in _LISTED.intersection(own):
+        own[name] = [entry for entry in own[name] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    return own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +222,14 @@ class Turn:
         if self.user is not None and self.user_state is not None:
             found.append((keys.unreadable(self.user), self.user_state))
         return [(key, document) for key, document in found if document.unreadable]
+
+    def held(self) -> list[Delivery]:
+        """What waits in the conversation's inbox, as far as it can be read."""
+        found = (
+            readable("delivery", f"{self.conversation} {body['id']}", partial(Delivery.from_json, body))
+            for body in self.state.own.get("inbox", ())
+        )
+        return [delivery for delivery in found if delivery is not None]
 
     def mail_taken(self) -> list[str]:
         """Names of the mail that leaves the mailbox when this turn commits."""

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
 
 from domain.clock import Clock, from_ms, to_ms
 from domain.delivery import Delivery
-from domain.effect import Effect, effect_from_json, effect_to_json
+from domain.effect import Broken, Effect, effect_from_json, effect_to_json
 from domain.errors import LeaseLost, StoreUnavailable
 from domain.ids import ConversationKey, UserKey
 from domain.notification import Json
@@ -31,6 +32,7 @@ from state.codec import Codec
 from state.doubts import left_in_doubt, marked, with_doubts
 from state.pins import Pin, Pins
 from state.prepared import PreparedWrites, Write
+from state.readable import readable
 from state.scripts import Argument, Command, Script, scripted
 from state.store import Store
 from state.turn import Document, Kept, Turn
@@ -147,7 +149,10 @@ local settled = ARGV[6] ~= ''
 for _ = 1, ARGV[i] do
   i = i + 1
   local head = redis.call('LINDEX', KEYS[2], 0)
-  if head and string.sub(head, 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then redis.call('LPOP', KEYS[2]); settled = true end
+  if head and string.sub(head .. ' ', 1, #ARGV[i] + 1) == ARGV[i] .. ' ' then
+    redis.call('LPOP', KEYS[2])
+    settled = true
+  end
 end
 if ARGV[6] ~= '' then
   local head = redis.call('LINDEX', KEYS[2], 0)
@@ -226,7 +231,11 @@ class Entry:
     @classmethod
     def decode(cls, data: bytes) -> Entry:
         entry_id, _, body = data.partition(b" ")
-        return cls(id=entry_id.decode(), effect=effect_from_json(orjson.loads(body)))
+        try:
+            effect = effect_from_json(orjson.loads(body))
+        except orjson.JSONDecodeError as error:
+            effect = Broken(body={}, cause=f"it is not JSON: {error}")
+        return cls(id=entry_id.decode(), effect=effect)
 
 
 @value
@@ -334,7 +343,7 @@ class Turns:
     ) -> Begun:
         _, fence, state, version, record, spoke, jobs, blocked, mail, outbox, now_ms, *answer = answer
         reach, doubt, early, dialogs, since, tried, died = answer
-        deliveries, withdrawn, inputs, mail_ids = _sorted_mail(mail)
+        deliveries, withdrawn, inputs, mail_ids = _sorted_mail(key, mail)
         spoke_early, doubted = marked(early.decode()) if early else ("", set[str]())
         turn = Turn(
             conversation=key,
@@ -350,14 +359,10 @@ class Turns:
             inputs=inputs,
             mail_ids=mail_ids,
             mail_seen=len(mail) // 2,
-            record=orjson.loads(record) if record else None,
-            last_spoke=from_ms(int(spoke)) if spoke else None,
+            record=readable("conversation", key, partial(_known, record)) if record else None,
+            last_spoke=readable("conversation", key, lambda: from_ms(int(spoke))) if spoke else None,
             jobs_started=int(jobs),
-            standing=Standing(
-                reach=Reachability((reach or b"active").decode()),
-                since=from_ms(int(since)) if since else None,
-                tried=from_ms(int(tried)) if tried else None,
-            ),
+            standing=readable("conversation", key, partial(_standing, reach, since, tried)) or Standing(),
             idle=dialogs == b"[]",
             died=int(died),
             activity_id=activity_id,
@@ -569,24 +574,62 @@ def encode_input(activity: Json, at: datetime, runs: int = 1) -> bytes:
     return orjson.dumps({"kind": "input", "at": to_ms(at), "activity": activity, "runs": runs})
 
 
-def _sorted_mail(mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kept], list[str]]:
+def _object(data: bytes) -> Json:
+    found = orjson.loads(data)
+    if not isinstance(found, dict):
+        raise TypeError("it is not an object")
+    return found
+
+
+def _known(record: bytes) -> Json:
+    """A conversation's record, which is none if it does not say how to reach it."""
+    found = _object(record)
+    if not isinstance(found["reference"], dict):
+        raise TypeError("its reference is not an object")
+    return found
+
+
+def _standing(reach: bytes | None, since: bytes | None, tried: bytes | None) -> Standing:
+    return Standing(
+        reach=Reachability((reach or b"active").decode()),
+        since=from_ms(int(since)) if since else None,
+        tried=from_ms(int(tried)) if tried else None,
+    )
+
+
+def _piece_of_mail(name: str, data: bytes) -> Delivery | str | Kept:
+    """A delivery, the id of one that is withdrawn, or what the user said."""
+    body = _object(data)
+    match body["kind"]:
+        case "input":
+            activity = body["activity"]
+            if not isinstance(activity, dict):
+                raise TypeError("what was said is not an object")
+            at, runs = from_ms(body["at"]), int(body.get("runs", 1))
+            return Kept(at=at, activity=activity, name=name[len("in:") :], runs=runs)
+        case "withdrawal":
+            return str(body["id"])
+    return Delivery.from_json(body)
+
+
+def _sorted_mail(key: ConversationKey, mail: list[bytes]) -> tuple[list[Delivery], list[str], list[Kept], list[str]]:
     """Deliveries oldest first, ids of withdrawn deliveries, kept inputs oldest first; and the names of the mail that
-    a turn takes away by taking it in (an input goes with the turn that answers it)."""
+    a turn takes away by taking it in (an input goes with the turn that answers it), and that of what cannot be read."""
     deliveries: list[Delivery] = []
     withdrawn: list[str] = []
     inputs: list[Kept] = []
     names: list[str] = []
     for name, data in zip(mail[::2], mail[1::2], strict=True):
-        body = orjson.loads(data)
-        if body["kind"] == "input":
-            at, runs = from_ms(body["at"]), body.get("runs", 1)
-            inputs.append(Kept(at=at, activity=body["activity"], name=name.decode()[len("in:") :], runs=runs))
+        text = name.decode()
+        piece = readable("mail", f"{key} {text}", partial(_piece_of_mail, text, data))
+        if isinstance(piece, Kept):
+            inputs.append(piece)
             continue
-        names.append(name.decode())
-        if body["kind"] == "withdrawal":
-            withdrawn.append(body["id"])
-        else:
-            deliveries.append(Delivery.from_json(body))
+        names.append(text)
+        if isinstance(piece, str):
+            withdrawn.append(piece)
+        elif piece is not None:
+            deliveries.append(piece)
     deliveries.sort(key=lambda delivery: (delivery.created_at, delivery.id))
     inputs.sort(key=lambda kept: kept.at)
     return deliveries, withdrawn, inputs, names

@@ -118,7 +118,7 @@ def _tries(failed: Turn, many: int) -> int:
 
 
 def _inbox(turn: Turn) -> list[Delivery]:
-    return [Delivery.from_json(kept) for kept in turn.state.own.get("inbox", ())]
+    return turn.held()
 
 
 def look_at_inbox(turn: Turn, attempts: int) -> None:
