@@ -69,14 +69,16 @@ class Draft:
         self._turn = turn_of(context)
         self._replies = context.buffered_reply_activities
         self._replied = len(self._replies)
+        self._sent_early = len(self._turn.sent_early)
         self._before = list(self._turn.effects)  # kept, so that nothing else is found under their identity
         self._known = {_name(effect) for effect in self._before}
 
     @property
     def says_something(self) -> bool:
-        return len(self._replies) > self._replied or any(
-            isinstance(effect, Send) and _name(effect) not in self._known for effect in self._turn.effects
-        )
+        """Also what has gone out early."""
+        if len(self._replies) > self._replied or len(self._turn.sent_early) > self._sent_early:
+            return True
+        return any(isinstance(effect, Send) and _name(effect) not in self._known for effect in self._turn.effects)
 
     def take_back(self) -> None:
         """All but what has gone out early, of which there are reports."""

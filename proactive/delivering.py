@@ -171,9 +171,10 @@ class Delivering:
                     to_say.append((delivery, content))
             else:
                 _keep(turn, kept, delivery, decision)
+        draft = Draft(context)
         await self._show(context, turn, kept, to_say)
         turn.state.own["inbox"] = [delivery.to_json() for delivery in _fitting(turn, kept)]
-        return bool(to_say)
+        return draft.says_something
 
     async def _show(self, context: TurnContext, turn: Turn, kept: list[Delivery], to_say: Sequence[Said]) -> None:
         """Offer each to the active dialog, and say what it leaves: where it stands, or of many the user's own by

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.people import Person, Sender
+from proactive.delivering import SAY_TRIES
+from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 
 __all__ = ["impatient"]
@@ -212,6 +213,25 @@ class TestADialogThatAlwaysFails:
                 (apology,) = await ann.says("Ann")
                 assert APOLOGY.fullmatch(apology)
             assert (await ann.says("nobody"))[0] == "Good bye."
+
+
+class TestADialogThatFailsOverANotification:
+    service = serving(ROOT_DIALOG="tests.own_dialogs.failing:Booking")
+
+    async def given_up(self, ann: Person, sender: Sender) -> Json:
+        """The delivery of what the dialog fails over, once its tries are used up. Other mail hurries them."""
+        assert await ann.says("hi") == ["Which day?"]
+        poison = await sender.notifies(ann, "news", mode="interject")
+        await sender.becomes(poison, "held")
+        for _ in range(SAY_TRIES - 1):
+            await sender.becomes(await sender.notifies(ann, "later", mode="queue"), "queued")
+        return await sender.becomes(poison, "failed")
+
+    async def test_does_not_ask_again_since_nothing_was_said(self, ann: Person, sender: Sender) -> None:
+        """The question is still the last thing on the screen, and its answer is taken."""
+        await self.given_up(ann, sender)
+        assert ann.shows() == ["Which day?"]
+        assert "Booked: Monday" in await ann.says("Monday")
 
 
 class TestADialogThatFailsBeforeItHasBegun:

@@ -92,6 +92,31 @@ class AskingOnce(ComponentDialog):
         return await step.end_dialog()
 
 
+class Startled(TextPrompt):
+    """Fails over every notification that it is offered, in the middle of a sentence."""
+
+    async def on_dialog_event(self, dialog_context, dialog_event):
+        if dialog_event.name != "aside.notification":
+            return await super().on_dialog_event(dialog_context, dialog_event)
+        await dialog_context.context.send_activity("Oh, and")
+        raise LookupError("secret: never heard of it")
+
+
+class Booking(ComponentDialog):
+    def __init__(self):
+        super().__init__("booking")
+        self.add_dialog(Startled("day"))
+        self.add_dialog(WaterfallDialog("steps", [self.ask, self.finish]))
+        self.initial_dialog_id = "steps"
+
+    async def ask(self, step):
+        return await step.prompt("day", PromptOptions(prompt=MessageFactory.text("Which day?")))
+
+    async def finish(self, step):
+        await step.context.send_activity(f"Booked: {step.result}")
+        return await step.end_dialog()
+
+
 class Stuck(ComponentDialog):
     """Asks, and fails over every answer but one."""
 
