@@ -8,7 +8,7 @@ from random import Random
 
 from aiohttp import web
 
-from tests.fake_channel import FakeChannel, Mood, Shown
+from testkit.channel import FakeChannel, Mood, Shown
 
 MOODS: dict[str, tuple[float, Mood]] = {
     "throttles": (2, Mood(429, headers={"Retry-After": "1"})),

@@ -12,7 +12,7 @@ import aiohttp
 
 from soak.verdict import Record
 from soak.world import Slot
-from tests.people import Person
+from testkit.people import Person
 
 PATIENCE = aiohttp.ClientTimeout(total=13)
 """Seconds; a turn is answered within 10, if only with a promise."""

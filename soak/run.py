@@ -24,8 +24,8 @@ from soak.world import Slot, StoreServer
 from state import keys
 from state.codec import Codec
 from state.turn import Document
-from tests.people import FINAL, Person
-from tests.waiting import until
+from testkit.people import FINAL, Person
+from testkit.waiting import until
 
 ROLES = ("serve", "web", "worker")
 BRISK = {"": 12, " wait": 3, " job": 1}

@@ -19,9 +19,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from state.embedded import find_server
+from testkit.waiting import until
 from tests.faults.points import give
 from tests.processes import ROOT, ServiceProcess, environment
-from tests.waiting import until
 
 WITHIN = 60.0
 """Seconds in which a process or the store has started or ended."""

@@ -18,10 +18,10 @@ import settings as configuration
 from app import Service
 from state.embedded import find_server
 from state.store import Store
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.processes import Nursery
-from tests.waiting import until
 
 ServiceFactory = Callable[..., Awaitable[Service]]
 

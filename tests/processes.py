@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from tests.fake_channel import FakeChannel
+from testkit.channel import FakeChannel
+from testkit.people import Person
+from testkit.waiting import until
 from tests.faults.points import give
-from tests.people import Person
-from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON = 40.0

@@ -15,8 +15,8 @@ from domain.errors import StoreUnavailable
 from state import idempotency
 from state.mail import Mail
 from state.store import Store
+from testkit.people import Person, Sender
 from tests.conftest import ServiceFactory
-from tests.people import Person, Sender
 from tests.topologies import cluster, cluster_url
 from web.notify import Notify
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.fake_channel import Mood
-from tests.people import Json, Person, Sender
+from testkit.channel import Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.serving import serving
-from tests.waiting import until
 
 APPROVE = {"title": "Approve", "value": "approve 17"}
 REJECT = {"title": "Reject", "value": "reject 17"}

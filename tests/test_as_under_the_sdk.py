@@ -20,10 +20,10 @@ from botbuilder.schema import Activity, ActivityTypes, ResourceResponse
 
 from domain.notification import Json
 from sdk.activities import activity_from_json, to_json
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
-from tests.waiting import until
 
 NEWS, MENU = {"text": "fire drill"}, {"text": "the menu"}
 

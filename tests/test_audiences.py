@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.people import Json, Person, Sender
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.serving import serving
-from tests.waiting import until
 
 CHANNEL = "19:general@thread.tacv2"
 

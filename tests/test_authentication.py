@@ -17,12 +17,12 @@ from jwt.algorithms import RSAAlgorithm
 from app import Service
 from channel.tokens import KeptTokens, TokenUnavailable, client_credentials
 from sdk import authentication
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel, Mood
 from tests.identity_provider import APP_ID, PASSWORD, IdentityProvider
-from tests.people import Json, Person, Sender
 from tests.serving import impatient
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

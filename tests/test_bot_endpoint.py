@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sdk.activities import activity_from_json
-from tests.people import Json, Person, Sender
+from testkit.people import Json, Person, Sender
 from tests.serving import serving
 from turns.heard import known_as
 

@@ -40,13 +40,13 @@ from state.jobs import JobStore, Started
 from state.store import Store
 from state.turns import AlreadyProcessed
 from state.work import Work
+from testkit.channel import Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.fake_channel import Mood
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 from tests.test_turns import NOW, URL, Bench, K, delivery
-from tests.waiting import until
 from turns import lines, pipeline
 from web.messages import Messages
 

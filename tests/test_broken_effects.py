@@ -14,7 +14,7 @@ from domain.ids import ConversationKey
 from domain.sending import ChannelAnswer
 from state import keys
 from state.jobs import JobStore
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import impatient, serving
 from tests.test_dead_letters import letters, replays
 

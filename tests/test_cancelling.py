@@ -16,11 +16,11 @@ from domain.delivery import Status
 from domain.ids import ConversationKey, NotificationId, new_id
 from domain.notification import Content, Mode, Notification
 from state import keys
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import url_of
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Json, Person, Sender
 from tests.serving import serving
-from tests.waiting import until
 
 AN_HOUR = Mood(status=429, headers={"Retry-After": "3600"})
 

@@ -10,10 +10,10 @@ import logging
 import pytest
 
 from domain import sending
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Person, Sender
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.serving import impatient
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

@@ -12,11 +12,11 @@ import pytest
 
 from channel import http as http_channel
 from domain import sending
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Person, Sender
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.serving import impatient
 from tests.test_channel_answers import BLOCKED, NO_CONVERSATION, NOT_INSTALLED, attempts, mood
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

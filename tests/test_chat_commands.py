@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 
 
 class TestTheFirstContact:

@@ -25,14 +25,14 @@ from state.store import Store
 from state.transcripts import Transcripts
 from state.turn import Turn
 from state.turns import Begun, Turns, UserStateChanged
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests import test_jobs_store, test_leased_work, test_notification_records, test_turns
 from tests.conftest import ServiceFactory
 from tests.own_dialogs.slow import gates
-from tests.people import Person, Sender
 from tests.test_store import ADD, CLOSINGS
 from tests.test_turns import ANN, NOW, say
 from tests.topologies import ClusterOfThree, Servers, ask, cluster, cluster_url, replicated
-from tests.waiting import until
 
 __all__ = ["cluster", "cluster_url"]  # the fixtures
 

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from channel import connections
 from channel.connections import Connections, NoAnswer, NotSent, Response, Server
 from channel.http import quoted
-from tests.waiting import until
+from testkit.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HEADERS = {"User-Agent": "test"}

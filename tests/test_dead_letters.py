@@ -10,10 +10,10 @@ import pytest
 import domain.sending
 from app import Service
 from domain.errors import StoreUnavailable
-from tests.fake_channel import Mood
-from tests.people import Json, Person, Sender
+from testkit.channel import Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.test_cancelling import spared
-from tests.waiting import until
 
 
 async def letters(sender: Sender) -> list[dict[str, object]]:

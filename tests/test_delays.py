@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sdk import adapter
-from tests.people import Person
+from testkit.people import Person
 from tests.serving import serving
 
 

@@ -13,7 +13,7 @@ from delivery.loop import AHEAD, Loop
 from domain.errors import StoreUnavailable
 from state.store import Store
 from state.work import Claim, Work
-from tests.waiting import until
+from testkit.waiting import until
 
 SEVERAL = 4
 

@@ -25,10 +25,10 @@ from jobs import context
 from jobs.registry import job
 from proactive import delivering, inbox
 from state import keys, mail, notifications, turns
+from testkit.channel import FakeChannel
 from tests.conftest import ServiceFactory, url_of
 from tests.documentation.pages import PAGES, ROOT, anchors, blocks, first_column, links, name_of, prose, rows
 from tests.documentation.reader import Reader, fits
-from tests.fake_channel import FakeChannel
 from tests.processes import Processes
 from tests.test_structure import requirements
 from web import messages, notify_model

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from proactive.delivering import SAY_TRIES
-from tests.people import Json, Person, Sender
+from testkit.people import Json, Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import impatient, serving
 
 __all__ = ["impatient"]

@@ -13,12 +13,12 @@ from redis.crc import key_slot
 from app import Service
 from domain.ids import ConversationKey, NotificationId
 from state import keys
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
 from tests.test_sweep import Hand, sweep_of
 from tests.topologies import ClusterOfThree, Servers
-from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -14,11 +14,11 @@ import app
 from app import Service
 from delivery import fanout
 from domain.errors import StoreUnavailable
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
 from tests.serving import impatient
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

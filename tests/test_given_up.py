@@ -19,12 +19,12 @@ from domain.ids import ConversationKey
 from domain.sending import ChannelAnswer
 from state import keys
 from state.turn import Kept, Turn
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 from tests.test_dead_letters import letters, replays
 from tests.test_failing_dialogs import APOLOGY
-from tests.waiting import until
 from turns import outbox
 from turns.failed_turns import DEATHS
 from turns.pipeline import RUNS

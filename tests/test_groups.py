@@ -8,7 +8,7 @@ import pytest
 
 from app import Service
 from sdk.activities import activity_from_json
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import serving
 
 THREAD = "19:general@thread.tacv2;messageid=1"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from tests.waiting import until
+from testkit.waiting import until
 from web.problems import answer_problems
 from web.server import Server, leave_room_for_health
 

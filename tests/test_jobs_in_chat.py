@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from app import Service
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
 from tests.own_dialogs.handing import THINGS
 from tests.own_jobs import gates
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
 from tests.test_groups import in_group
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

@@ -26,7 +26,7 @@ from state.embedded import find_server
 from state.jobs import JobStore, Started, parse_work_member
 from state.store import Store
 from state.work import Work
-from tests.waiting import until
+from testkit.waiting import until
 
 K = ConversationKey("directline/c1")
 J = JobId("j1")

@@ -22,11 +22,11 @@ import pytest
 from domain.ids import NotificationId
 from state import keys
 from state.store import Store
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import FINAL, Json, Person, Sender
+from testkit.channel import FakeChannel, Mood
+from testkit.people import FINAL, Json, Person, Sender
+from testkit.waiting import until
 from tests.processes import SOON, Nursery, ServiceProcess, sends
 from tests.topologies import cluster, cluster_url
-from tests.waiting import until
 from turns.pipeline import RUNS
 
 SEVERITY = "How severe is it?"

@@ -10,10 +10,10 @@ from botbuilder.core import Middleware, TurnContext
 
 from app import Service
 from domain.errors import TurnOver
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.own_dialogs import late
-from tests.people import Person, Sender
 from tests.serving import serving
-from tests.waiting import until
 from turns import pipeline
 
 

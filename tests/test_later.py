@@ -7,7 +7,7 @@ import gc
 import weakref
 from contextvars import ContextVar, copy_context
 
-from tests.waiting import until
+from testkit.waiting import until
 from turns.later import Later
 
 WHOSE = ContextVar("whose", default="nobody's")

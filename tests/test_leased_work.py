@@ -12,7 +12,7 @@ import pytest
 from state import keys
 from state.store import Store
 from state.work import Claim, Load, Work
-from tests.waiting import until
+from testkit.waiting import until
 
 LEASE = 60.0
 MOMENT = 0.001

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdk.locales import usable
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import serving
 
 UNKNOWN = ("zh-CHS", "prs-AF", "dv-MV", "ca-ES-valencia", "jp", "default", "C", "xx-YY", "en--", "é", "x" * 5000)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.channel import Mood
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.fake_channel import Mood
 from tests.own_jobs import gates
-from tests.people import Person, Sender
 from tests.serving import impatient, serving
 from tests.test_jobs_in_chat import becomes
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 
 from proactive import inbox as inbox_of_the_service
+from testkit.channel import FakeChannel
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

@@ -14,8 +14,8 @@ import pytest
 
 from sdk.own_parts import WrongPart, enter
 from settings import check_imports, load
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
 from tests.processes import ROOT, Nursery, ServiceProcess
 
 PROJECTS = ROOT / "tests" / "projects"
@@ -147,11 +147,11 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         ("variable", "name", "why"),
         [
-            ("BOT", "tests.people:Nobody", "has no attribute"),
-            ("BOT", "tests.people:FINAL", "neither a class nor a factory"),
-            ("BOT", "tests.people:Person", "has no on_turn"),
-            ("MIDDLEWARE", "tests.people:Sender", "has no on_turn"),
-            ("ROUTES", "tests.people:FINAL", "cannot be called"),
+            ("BOT", "testkit.people:Nobody", "has no attribute"),
+            ("BOT", "testkit.people:FINAL", "neither a class nor a factory"),
+            ("BOT", "testkit.people:Person", "has no on_turn"),
+            ("MIDDLEWARE", "testkit.people:Sender", "has no on_turn"),
+            ("ROUTES", "testkit.people:FINAL", "cannot be called"),
         ],
     )
     def test_a_wrong_part_is_one_line(self, variable: str, name: str, why: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from app import Service
+from testkit.channel import Mood
+from testkit.people import Person, Sender
 from tests.conftest import ServiceFactory
-from tests.fake_channel import Mood
-from tests.people import Person, Sender
 from tests.serving import impatient, serving
 
 __all__ = ["impatient"]

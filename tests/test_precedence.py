@@ -10,10 +10,10 @@ import pytest
 
 from app import Service
 from domain.ids import ConversationKey
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.serving import serving
-from tests.waiting import until
 from turns import precedence
 from turns.precedence import AT_A_TIME, Precedence
 

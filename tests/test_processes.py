@@ -12,13 +12,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Person, Sender
 from tests.processes import ROOT, SOON, Nursery, Processes, ServiceProcess, sends
 from tests.topologies import Servers, free_port
 from tests.troubled_store import TroubledStore
-from tests.waiting import until
 
 SEVERITY = "How severe is it?"
 COUNT = "How many people are affected?"

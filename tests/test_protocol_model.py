@@ -9,11 +9,11 @@ import pytest
 from app import Service
 from domain.ids import ConversationKey
 from state.store import Store
+from testkit.people import Person
+from testkit.waiting import until
 from tests.model.protocol import Faulty, Item, Protocol, State, start
 from tests.model.replay import LONG, Replay, held, seen
 from tests.model.walk import walk
-from tests.people import Person
-from tests.waiting import until
 
 MOMENT = 0.001
 

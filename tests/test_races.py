@@ -28,12 +28,12 @@ from state import keys, turns
 from state.mail import Mail
 from state.store import Store
 from state.work import Work
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel, Mood
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
-from tests.waiting import until
 from turns import pipeline
 
 SAID = 250

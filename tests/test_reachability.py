@@ -11,11 +11,11 @@ import pytest
 from app import Service
 from domain.clock import system_clock
 from domain.reachability import TRIED_EVERY, Reachability, Standing
-from tests.fake_channel import FakeChannel, Mood
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import DEADLINE, until
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
-from tests.waiting import DEADLINE, until
 
 __all__ = ["impatient"]
 

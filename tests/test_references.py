@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Json, Person, Sender
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
 from tests.serving import serving
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import impatient
 
 __all__ = ["impatient"]

@@ -13,10 +13,10 @@ from app import Service
 from domain.errors import StoreUnavailable
 from state.scripts import READS, Command, Script, scripted, writes
 from state.store import Store
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.people import Person, Sender
 from tests.topologies import ClusterOfThree, Servers, Watched, ask, follows, watched
-from tests.waiting import until
 
 __all__ = ["watched"]  # the fixture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from state import codec
-from tests.people import Person, Sender
+from testkit.people import Person, Sender
 from tests.serving import serving
 
 

@@ -14,9 +14,9 @@ import app
 from app import Service
 from domain.errors import UndecodableState
 from settings import ConfigurationError, check_imports, load
+from testkit.channel import FakeChannel
+from testkit.people import Person
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel
-from tests.people import Person
 
 BOT = """
 from botbuilder.core import ActivityHandler

@@ -10,7 +10,7 @@ from domain.ids import ConversationKey
 from state import keys
 from state.rates import Limits, Rates
 from state.store import Store
-from tests.waiting import until
+from testkit.waiting import until
 
 HERE, ELSEWHERE = "tenant-1", "tenant-2"
 NONE: Limits = ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
 from tests.serving import serving
 
 

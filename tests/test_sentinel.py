@@ -12,10 +12,10 @@ from app import Service
 from domain.errors import StoreUnavailable
 from state.scripts import Script
 from state.store import Store
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.people import Person, Sender
 from tests.topologies import SERVICE, Servers, Watched, ask, watched
-from tests.waiting import until
 
 __all__ = ["watched"]  # the fixture
 

@@ -19,12 +19,12 @@ from state.pins import Pin, Waiting
 from state.store import HURRIED
 from state.turn import Turn
 from state.turns import Begun, Turns
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import DEADLINE, until
 from tests.conftest import ServiceFactory
-from tests.fake_channel import FakeChannel, Mood
 from tests.own_dialogs.slow import gates
-from tests.people import Json, Person, Sender
 from tests.serving import impatient, serving
-from tests.waiting import DEADLINE, until
 from web.messages import Messages
 
 __all__ = ["impatient"]

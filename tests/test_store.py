@@ -26,7 +26,7 @@ from state.store import (
     Outage,
     Store,
 )
-from tests.waiting import until
+from testkit.waiting import until
 
 ADD = Script("redis.call('SADD', KEYS[1], ARGV[1]) return redis.call('SCARD', KEYS[1])")
 SEEN = Script("return redis.call('SMEMBERS', KEYS[1])")

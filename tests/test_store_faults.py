@@ -14,13 +14,13 @@ import pytest
 
 from app import Service
 from state.turns import LEASE
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Json, Person, Sender
 from tests.processes import SOON, Nursery, ServiceProcess, sends
 from tests.topologies import Servers
 from tests.troubled_store import WITHIN, Answer, Load, SlowWay, TroubledStore, ask
-from tests.waiting import until
 
 AWAY = "The store cannot be reached"
 SILENT = "The store does not answer"

@@ -14,9 +14,9 @@ from domain.ids import ConversationKey, NotificationId
 from state import keys
 from state.jobs import work_member
 from state.store import Store
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory
-from tests.people import Person, Sender
-from tests.waiting import until
 
 
 def in_a_minute() -> datetime:

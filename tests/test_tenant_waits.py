@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.fake_channel import FakeChannel, Mood
-from tests.people import Json, Person, Sender
+from testkit.channel import FakeChannel, Mood
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.serving import impatient, serving
-from tests.waiting import until
 
 __all__ = ["impatient"]
 

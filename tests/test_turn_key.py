@@ -8,10 +8,10 @@ import pytest
 
 from app import Service
 from domain.ids import ConversationKey
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.own_dialogs import paying
-from tests.people import Person, Sender
 from tests.serving import serving
-from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from state.store import Store
 from state.turn import Turn
 from state.turns import LEASE, AlreadyProcessed, Begun, Entry, Left, Taken, Turns, UserStateChanged
 from state.work import Work
-from tests.waiting import until
+from testkit.waiting import until
 
 K = ConversationKey("msteams/19:a{b}@thread;1")
 ANN = UserKey("msteams/ann")

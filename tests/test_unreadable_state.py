@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 
 from state import keys
+from testkit.channel import FakeChannel
+from testkit.people import Person, Sender
+from testkit.waiting import until
 from tests.conftest import ServiceFactory, url_of
-from tests.fake_channel import FakeChannel
-from tests.people import Person, Sender
-from tests.waiting import until
 
 FOREIGN = b'1\n{}\n{"DialogState":{"$type":"long_gone.module:Cart","v":{}}}'
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.people import Json, Person
+from testkit.people import Json, Person
 from tests.test_groups import in_group
 
 BOT = [{"id": "28:bot"}]

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from state.embedded import find_server
-from tests.waiting import until
+from testkit.waiting import until
 
 SLOTS = 16384
 SERVICE = "aside"

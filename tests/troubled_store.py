@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from domain.ids import ConversationKey
 from state import keys
-from tests.people import Json, Person, Sender
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.topologies import Servers, free_port
-from tests.waiting import until
 
 PATIENCE = aiohttp.ClientTimeout(total=14)
 """No request takes longer, whatever the store does: channels wait 15 s."""

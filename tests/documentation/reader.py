@@ -15,11 +15,11 @@ from typing import Any
 
 import aiohttp
 
+from testkit.channel import FakeChannel
+from testkit.people import Person
+from testkit.waiting import until
 from tests.documentation.pages import ROOT, Block
-from tests.fake_channel import FakeChannel
-from tests.people import Person
 from tests.processes import Processes, ServiceProcess
-from tests.waiting import until
 
 DOCUMENTED = "127.0.0.1:3978"
 """Where the pages say that the service is."""

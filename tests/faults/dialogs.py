@@ -14,8 +14,8 @@ from botbuilder.dialogs import DialogContext, DialogEvent, DialogTurnResult
 
 from dialogs.main_dialog import MainDialog
 from proactive.host import NOTIFICATION_EVENT
+from testkit.waiting import until
 from tests.faults.points import reached
-from tests.waiting import until
 
 
 class Thinker(MainDialog):

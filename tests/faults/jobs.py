@@ -6,8 +6,8 @@ import os
 
 from jobs.context import JobContext
 from jobs.registry import job
+from testkit.waiting import until
 from tests.faults.points import reached
-from tests.waiting import until
 
 
 @job("pi", max_crashes=100)

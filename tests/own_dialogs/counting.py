@@ -11,7 +11,7 @@ from botbuilder.dialogs import Dialog, DialogContext
 from jobs.context import JobContext
 from jobs.registry import job
 from proactive.services import Services
-from tests.waiting import until
+from testkit.waiting import until
 
 
 class Counting(Dialog):

@@ -21,8 +21,8 @@ from botbuilder.schema import (
 )
 from botbuilder.schema.teams import TeamsChannelAccount, TeamsPagedMembersResult
 
+from testkit.waiting import until
 from tests.projects.isolated import in_project, shown
-from tests.waiting import until
 
 load = in_project("teams_bot")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.waiting import until
+from testkit.waiting import until
 
 Json = dict[str, Any]
 

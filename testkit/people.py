@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import aiohttp
 
-from tests.fake_channel import FakeChannel
-from tests.waiting import until
+from testkit.channel import FakeChannel
+from testkit.waiting import until
 
 Json = dict[str, Any]
 
