@@ -13,11 +13,11 @@ from domain.clock import from_ms, system_clock, to_iso
 from domain.ids import ConversationKey, DeliveryId, JobId, NotificationId, new_id
 from state import keys, readable
 from state.jobs import work_member
-from tests.people import Json, Person, Sender
+from testkit.people import Json, Person, Sender
+from testkit.waiting import until
 from tests.serving import impatient, serving
 from tests.test_dead_letters import fails, letters
 from tests.test_sweep import Hand, in_a_minute, loses_a_notification, sweep_of
-from tests.waiting import until
 
 __all__ = ["impatient"]
 
