@@ -9,7 +9,6 @@ import pytest
 
 from proactive.delivering import SAY_TRIES
 from testkit.people import Json, Person, Sender
-from testkit.people import Person, Sender
 from tests.serving import impatient, serving
 
 __all__ = ["impatient"]
