@@ -104,6 +104,7 @@ class NotificationRecord:
     served: int
     cancelled: bool
     cancelled_at: datetime | None
+    """When somebody was first spared by it."""
     counts: dict[Status, int]
     """Of the deliveries that were entered."""
 
@@ -135,9 +136,9 @@ class NotificationRecord:
         return DeliveryRow(index=index, conversation=conversation, status=status, at=at)
 
     def course(self, now: datetime) -> Course:
-        if self.cancelled:
-            return Course.CANCELLED
         counts = self.counts_at(now)
+        if self.cancelled and (self.cancelled_at is not None or Status.CANCELLED in counts):
+            return Course.CANCELLED
         if not any(not status.final for status in counts):
             return Course.FINISHED
         return Course.SCHEDULED if set(counts) == {Status.SCHEDULED} else Course.RUNNING

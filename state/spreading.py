@@ -59,7 +59,6 @@ _CANCEL = Script(
     + """
 if redis.call('HEXISTS', KEYS[1], 'body') == 0 then return -1 end
 redis.call('HSET', KEYS[1], 'withdrawn', 0)
-redis.call('HSETNX', KEYS[1], 'cancelled_at', ARGV[1])
 redis.call('HINCRBY', KEYS[1], 'cancels', 1)
 local h = redis.call('HMGET', KEYS[1], 'total', 'asked')
 local entered, ended = 0, 0
@@ -71,7 +70,9 @@ for i = 1, #all, 2 do
     if final[status] and status ~= 'cancelled' then ended = ended + all[i + 1] end
   end
 end
-return math.max(entered, tonumber(h[1])) - ended - (h[2] or 0)
+local spared = math.max(entered, tonumber(h[1])) - ended - (h[2] or 0)
+if spared > 0 then redis.call('HSETNX', KEYS[1], 'cancelled_at', ARGV[1]) end
+return spared
 """
 )
 

@@ -42,6 +42,11 @@ async def counts(sender: Sender, notification: str) -> Json:
     return told
 
 
+async def course(sender: Sender, notification: str) -> str:
+    _, body = await sender.gets(f"/api/notifications/{notification}")
+    return str(body["status"])
+
+
 async def waits_in_outbox(sender: Sender, person: Person, sends: int = 1) -> None:
     async def waits() -> bool:
         return bool((await sender.conversation(person))["outbox"] == sends)
@@ -74,7 +79,9 @@ async def test_what_was_shown_stays_delivered(ann: Person, bob: Person, sender: 
     await sender.becomes(notification, "delivered", 0)
     await sender.becomes(notification, "held", 1)
     assert await cancels(sender, notification) == 202
+    assert await course(sender, notification) == "cancelled"
     await sender.becomes(notification, "cancelled", 1)
+    assert await course(sender, notification) == "cancelled"
     assert (await sender.delivery(notification, 0))["status"] == "delivered"
     assert "maintenance tonight" not in await bob.says("cancel")
 
@@ -108,6 +115,18 @@ async def test_what_is_accepted_again_stays_cancelled(ann: Person, sender: Sende
     _, body = await sender.gets(f"/api/notifications/{notification.id}")
     assert body["counts"] == {"cancelled": 1}
     assert await ann.says("and?") == ["You sent: and?"]
+
+
+async def test_what_was_delivered_to_all_stays_finished(ann: Person, sender: Sender) -> None:
+    """Nothing was left to cancel, however often it is tried."""
+    await ann.says("hello")
+    notification = await sender.notifies(ann, "news", mode="interject")
+    await sender.becomes(notification, "delivered")
+    for _ in range(2):
+        async with sender.http.delete(f"{sender.bot_url}/api/notifications/{notification}") as response:
+            answer = await response.json()
+        assert (response.status, answer["status"], answer["spared"]) == (202, "finished", 0)
+    assert await course(sender, notification) == "finished"
 
 
 async def test_an_unknown_one_is_404(sender: Sender) -> None:
@@ -275,8 +294,10 @@ class TestASendThatHasBegun:
         notification = await sender.notifies(ann, "too late", mode="interject")
         await until(lambda: len(ann.channel.requests) > asked)
         assert await spared(sender, notification) == 0
+        assert await course(sender, notification) == "running"
         goes_on.set()
         await sender.becomes(notification, "delivered")
+        assert await course(sender, notification) == "finished"
         assert ann.news() == ["too late"]
         assert await counts(sender, notification) == {"delivered": 1}
 
@@ -304,6 +325,7 @@ class TestASendThatHasBegun:
         assert await spared(sender, notification) == 0
         goes_on.set()
         await sender.becomes(notification, "cancelled")
+        assert await course(sender, notification) == "cancelled"
         assert ann.news() == []
         assert await spared(sender, notification) == 1
 
