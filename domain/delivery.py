@@ -55,7 +55,7 @@ class Failure(StrEnum):
     REJECTED = "rejected"
     """The channel refused the activity itself, or it could not be sent at all."""
     EXHAUSTED = "exhausted"
-    """Every attempt failed."""
+    """Every attempt failed, to send it or to run the turn that says it."""
     OVERFLOW = "overflow"
     """Too much waited for this conversation already."""
 
@@ -78,6 +78,8 @@ class Delivery:
     job: JobId | None = None
     content: Content | None = None
     attempts: int = 0
+    history: tuple[str, ...] = ()
+    """What each of these attempts failed of, oldest first."""
     meant: Json | None = None
     """Of the notification: by channel the account of the one person it is for, where others read it too."""
     replayed: bool = False
@@ -113,6 +115,8 @@ class Delivery:
             body["content"] = self.content.to_json()
         if self.attempts:
             body["attempts"] = self.attempts
+        if self.history:
+            body["history"] = list(self.history)
         if self.meant:
             body["meant"] = self.meant
         if self.replayed:
@@ -137,13 +141,15 @@ class Delivery:
             job=body.get("job"),
             content=Content.from_json(body["content"]) if "content" in body else None,
             attempts=body.get("attempts", 0),
+            history=tuple(body.get("history", ())),
             meant=body.get("meant"),
             replayed=body.get("replayed", False),
             reminder=body.get("reminder", False),
         )
 
-    def failed_once_more(self) -> Delivery:
-        return replace(self, attempts=self.attempts + 1)
+    def failed_once_more(self, error: Exception) -> Delivery:
+        """Of the error its class alone: what it says may be nobody else's business."""
+        return replace(self, attempts=self.attempts + 1, history=(*self.history, type(error).__name__))
 
 
 def deliver_to(notification: Notification, index: int, now: datetime) -> Delivery:
@@ -177,6 +183,8 @@ class StatusReport:
     reason: str | None = None
     activity_id: str | None = None
     attempts: int = 0
+    history: tuple[str, ...] = ()
+    """What became of each attempt of its turn, for the operator."""
     may_be_repeated: bool = False
 
     def to_json(self) -> Json:
@@ -191,6 +199,8 @@ class StatusReport:
             body["activityId"] = self.activity_id
         if self.attempts:
             body["attempts"] = self.attempts
+        if self.history:
+            body["history"] = list(self.history)
         if self.may_be_repeated:
             body["mayBeRepeated"] = True
         return body
@@ -207,6 +217,7 @@ class StatusReport:
             reason=body.get("reason"),
             activity_id=body.get("activityId"),
             attempts=body.get("attempts", 0),
+            history=tuple(body.get("history", ())),
             may_be_repeated=body.get("mayBeRepeated", False),
         )
 
@@ -232,5 +243,6 @@ def report(
         reason=reason,
         activity_id=activity_id,
         attempts=delivery.attempts if attempts is None else attempts,
+        history=delivery.history if attempts is None else (),
         may_be_repeated=may_be_repeated,
     )

@@ -217,13 +217,13 @@ class Delivering:
         try:
             with unnoticed(context):
                 done = await showing()
-        except Exception:
+        except Exception as error:
             ids = {"conversation": turn.conversation, "deliveries": [delivery.id for delivery in deliveries]}
             log.exception("a delivery cannot be said", extra={"action": "delivery_unsayable", **ids})
             draft.take_back()
             turn.showing = ()
             for delivery in deliveries:
-                _failed_to_say(turn, kept, delivery)
+                _failed_to_say(turn, kept, delivery, error)
             return True
         unsent, turn.showing = turn.showing, ()
         if not unsent:
@@ -288,10 +288,10 @@ def _fitting(turn: Turn, kept: list[Delivery]) -> list[Delivery]:
     return [delivery for delivery in kept if delivery.id in worth]
 
 
-def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery) -> None:
-    failed = delivery.failed_once_more()
+def _failed_to_say(turn: Turn, kept: list[Delivery], delivery: Delivery, error: Exception) -> None:
+    failed = delivery.failed_once_more(error)
     if failed.attempts >= SAY_TRIES:
-        turn.report(failed, Status.FAILED, reason=Failure.REJECTED.value)
+        turn.report(failed, Status.FAILED, reason=Failure.EXHAUSTED.value)
     else:
         kept.append(failed)
         turn.report(failed, Status.HELD)

@@ -16,7 +16,7 @@ def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]
     """Commands that record a change of status, and keep what failed or is unknown as a dead letter; repeating them does
     no harm.
 
-    ``history``: what became of each attempt, for the operator.
+    ``history``: what became of each attempt, for the operator, where the report does not say it.
     """
     commands: list[Command] = []
     if report.notification is not None:
@@ -25,5 +25,5 @@ def recording(key: ConversationKey, report: StatusReport, history: Sequence[str]
         repeated = report.may_be_repeated
         commands.append(JobStore.reporting_answer(key, report.job, report.status, may_be_repeated=repeated))
     if report.status in (Status.FAILED, Status.UNKNOWN):
-        commands += DeadLetters.recording(key, report, history)
+        commands += DeadLetters.recording(key, report, history or report.history)
     return commands

@@ -22,7 +22,7 @@ async def fails(bench: Bench, token: str) -> tuple[Sequence[Delivery], float | N
     turn = await bench.turn(token)
     set_aside_what_failed(turn, user=False)
     ended = await bench.turn(token)
-    blame(ended, turn, ())
+    blame(ended, turn, (), LookupError())
     await bench.acknowledge(token, [entry.id for entry in await bench.commit(ended)])
     return turn.mail, ended.look_again()
 

@@ -10,6 +10,7 @@ import pytest
 from proactive.delivering import SAY_TRIES
 from testkit.people import Json, Person, Sender
 from tests.serving import impatient, serving
+from tests.test_dead_letters import letters
 
 __all__ = ["impatient"]
 
@@ -232,6 +233,13 @@ class TestADialogThatFailsOverANotification:
         await self.given_up(ann, sender)
         assert ann.shows() == ["Which day?"]
         assert "Booked: Monday" in await ann.says("Monday")
+
+    async def test_is_named_by_the_dead_letter(self, ann: Person, sender: Sender) -> None:
+        """By what it raised at each try, without what that said; and the channel is not blamed."""
+        assert (await self.given_up(ann, sender))["reason"] == "exhausted"
+        (letter,) = await letters(sender)
+        assert (letter["reason"], letter["attempts"]) == ("exhausted", SAY_TRIES)
+        assert letter["history"] == ["LookupError"] * SAY_TRIES
 
 
 class TestADialogThatFailsBeforeItHasBegun:

@@ -140,7 +140,7 @@ class TestANotificationThatEndsTheProcessThatShowsIt:
         poison = await sender.notifies(ann, "poison", mode="interject")
         assert (await sender.becomes(poison, "failed"))["reason"] == "exhausted"
         (letter,) = await letters(sender)
-        assert letter["notification"] == poison
+        assert (letter["notification"], letter["history"]) == (poison, ["RuntimeError"])
         await sender.becomes(await sender.notifies(ann, "news", mode="interject"), "delivered")
         assert ann.news() == ["news"]
 

@@ -348,7 +348,7 @@ async def test_mail_leaves_with_the_commit_and_not_before(bench: Bench) -> None:
 async def test_mail_that_made_a_turn_fail_stays_with_its_count(bench: Bench) -> None:
     await bench.put("a", "b")
     turn = await bench.turn()
-    turn.bumped = [turn.mail[0].failed_once_more()]
+    turn.bumped = [turn.mail[0].failed_once_more(LookupError())]
     await bench.commit(turn)
     await bench.acknowledge("t1", [])
     assert [(mail.id, mail.attempts) for mail in (await bench.turn("t2")).mail] == [("a", 1)]

@@ -66,7 +66,7 @@ def refuse_what_kills(turn: Turn) -> None:
         raise RuntimeError(f"{turn.died} turns of this conversation in a row ended with their process")
 
 
-def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
+def blame(turn: Turn, failed: Turn, shown: Container[str], error: Exception) -> None:
     """After a proactive turn that failed: the mail it looked at is tried again, and in the end given up. What came
     meanwhile is not to blame, and has a turn of its own; what it showed nevertheless is done. What ended so many
     processes by itself is not tried again."""
@@ -78,7 +78,7 @@ def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
     for delivery in turn.mail:
         if delivery.id in shown:
             continue
-        delivery = delivery.failed_once_more()
+        delivery = delivery.failed_once_more(error)
         if delivery.attempts >= tries:
             turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)
         else:
@@ -91,7 +91,7 @@ def blame(turn: Turn, failed: Turn, shown: Container[str]) -> None:
         turn.mail_wake_at = turn.at + timedelta(seconds=FAILED_PAUSE * 2 ** (attempts - 1))
 
 
-def blame_inbox(turn: Turn, failed: Turn) -> None:
+def blame_inbox(turn: Turn, failed: Turn, error: Exception) -> None:
     """What the inbox holds and the failed turn was about to say is tried again too, and in the end given up."""
     said = {delivery.id for effect in failed.effects if isinstance(effect, Send) for delivery in effect.shows}
     if failed.died >= DEATHS and not failed.mail:
@@ -100,7 +100,7 @@ def blame_inbox(turn: Turn, failed: Turn) -> None:
     kept, attempts = [], 0
     for delivery in _inbox(turn):
         if delivery.id in said:
-            delivery = delivery.failed_once_more()
+            delivery = delivery.failed_once_more(error)
             attempts = max(attempts, delivery.attempts)
             if delivery.attempts >= tries:
                 turn.report(delivery, Status.FAILED, reason=Failure.EXHAUSTED.value)

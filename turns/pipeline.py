@@ -536,8 +536,8 @@ class Pipeline:
             ended.mail_ids = []  # it waits: for a process that can read the state, or for the user to speak
             ended.mail_wake_at = ended.at + UNREADABLE_PAUSE
         else:
-            blame(ended, turn, shown)
-            blame_inbox(ended, turn)
+            blame(ended, turn, shown, error)
+            blame_inbox(ended, turn, error)
         committed = await self._turns.commit(ended)
         assert not isinstance(committed, UserStateChanged)
         await self._finish(held, ended, committed, blocked_for, early, answering=activity is not None)
