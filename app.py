@@ -21,9 +21,10 @@ gc.disable()  # while everything is imported: nothing of it is garbage, and to l
 
 import asyncio
 import logging
+import os
 import signal
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ from botframework.connector.auth import ClaimsIdentity, MicrosoftAppCredentials
 
 import logs
 import settings as configuration
+import slips
 from channel.connections import Connections
 from channel.http import CONNECT_SECONDS, CONNECTIONS, KEEP_SECONDS, SPARE_CONNECTIONS, HttpChannel
 from channel.tokens import KeptTokens, NoTokens, Tokens, TokenUnavailable, client_credentials, managed_identity
@@ -576,11 +578,9 @@ def _load_settings(role: str) -> Settings:
     except ConfigurationError as error:
         mistakes += error.mistakes
     if names := configuration.load_names():
-        wrong_names = configuration.check_imports(names)
-        mistakes += wrong_names
+        mistakes += configuration.check_imports(names)
         try:
-            if not wrong_names:
-                load_jobs(names.jobs)
+            load_jobs(name for name in names.jobs if name in sys.modules)  # the others have been told
         except RegistryError as error:
             mistakes += [f"JOBS: {mistake}" for mistake in error.mistakes]
     if mistakes:
@@ -599,17 +599,21 @@ def _wrong_store(settings: Settings, role: str) -> list[str]:
     ]
 
 
+def _listed(heading: str, lines: Iterable[str]) -> str:
+    return "\n  ".join((heading, *lines)) + "\n"
+
+
 def main(arguments: list[str]) -> int:
     role = arguments[0] if arguments else "serve"
     if role not in ROLES or len(arguments) > 1:
         sys.stderr.write(f"usage: .venv/bin/python app.py [{'|'.join(ROLES)}]\n")
         return 2
-    hints = configuration.unknown_in_file()  # before the bot's folder is entered
+    hints = slips.find(configuration.variables(), os.environ)  # before the bot's folder is entered
     try:
         settings = _load_settings(role)
     except ConfigurationError as error:
-        lines = "\n".join(f"  {mistake}" for mistake in error.mistakes)
-        sys.stderr.write(f"The configuration cannot be used:\n{lines}\n")
+        sys.stderr.write(_listed("The configuration cannot be used:", error.mistakes))
+        sys.stderr.write(_listed("Besides:", hints) if hints else "")
         return 2
     allow_open_files(OPEN_FILES)
     logs.set_up(settings.log_format, settings.log_level)

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import ipaddress
+import logging
 import math
 import pkgutil
 import re
@@ -20,13 +21,14 @@ from types import ModuleType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from domain.errors import AsideError
 from sdk.own_parts import WrongPart, check_handler, check_root, enter
 from state import store_url
+
+logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # what it warns of is told with what to write, by slips.find
 
 SCOPES = frozenset({"notify", "read", "admin"})
 KEY_LENGTH = 16
@@ -194,6 +196,18 @@ def _absolute(value: str | Path) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def _only_modules(value: str) -> tuple[str, ...]:
+    return tuple(item for item in _items(value) if re.fullmatch(_NAME, item))
+
+
+def _if_reference(value: str) -> str:
+    return value if re.fullmatch(f"{_NAME}:{_NAME}", value) else ""
+
+
+def _only_references(value: str) -> tuple[str, ...]:
+    return tuple(item for item in _items(value) if _if_reference(item))
+
+
 def _channels(value: str) -> tuple[str, ...]:
     wrong = [item for item in _items(value) if not re.fullmatch(r"[\w.-]{1,100}", item, re.ASCII)]
     if wrong:
@@ -302,6 +316,17 @@ class Names(BaseSettings):
     def dialog(self) -> str | None:
         """The root dialog's name: a bot of one's own has one only where it is named."""
         return self.root_dialog if self.bot == SHIPPED_BOT or "root_dialog" in self.model_fields_set else None
+
+
+class _WellFormed(Names):
+    """Those that can be looked for, so that what is wrong with them is told beside those that are malformed."""
+
+    bot: Annotated[str, BeforeValidator(_if_reference)] = Names.model_fields["bot"].default
+    root_dialog: Annotated[str, BeforeValidator(_if_reference)] = Names.model_fields["root_dialog"].default
+    middleware: Annotated[tuple[str, ...], BeforeValidator(_only_references)] = ()
+    routes: Annotated[tuple[str, ...], BeforeValidator(_only_references)] = ()
+    jobs: Annotated[tuple[str, ...], BeforeValidator(_only_modules)] = Names.model_fields["jobs"].default
+    state_modules: Annotated[tuple[str, ...], BeforeValidator(_only_modules)] = ()
 
 
 class Settings(Names):
@@ -468,23 +493,17 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     raise ConfigurationError(mistakes)
 
 
-def unknown_in_file(path: Path = Path(".env")) -> list[str]:
-    """A sentence for each name in the file that no setting has: a slip of the pen would otherwise go unnoticed."""
-    by_spelling = {variable.lower(): variable for variable in map(_variable, Settings.model_fields)}
-    hints = []
-    for name in dotenv_values(path, encoding="utf-8-sig") if path.is_file() else ():
-        if name.lower() not in by_spelling:
-            near = difflib.get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.75)
-            hint = f"; did you mean {by_spelling[near[0]]}?" if near else ""
-            hints.append(f".env: {name!r} is no setting of this service{hint}")
-    return hints
+def variables() -> list[str]:
+    """The names of all settings, as they are spelled in the environment."""
+    return [_variable(field) for field in Settings.model_fields]
 
 
 def load_names() -> Names | None:
-    """What :func:`load` reads of the names alone, whatever is wrong with the rest; None if they are no names."""
+    """What :func:`load` reads of the names alone, without those that are malformed, whatever is wrong with the rest;
+    None if nothing can be read."""
     try:
-        return Names()
-    except (ValidationError, OSError, UnicodeError):
+        return _WellFormed()
+    except (OSError, UnicodeError):
         return None
 
 
@@ -535,10 +554,10 @@ def check_imports(settings: Names) -> list[str]:
         return found
 
     attempts: list[tuple[str, str, Callable[[], object]]] = []
-    if (dialog := settings.dialog) is not None:
+    if dialog := settings.dialog:
         attempts.append(("ROOT_DIALOG", dialog, lambda: check_root(dialog, theirs(dialog))))
     handlers = [("BOT", settings.bot, "bot"), *(("MIDDLEWARE", name, "middleware") for name in settings.middleware)]
-    attempts += [(variable, name, partial(_check_handler, name, what, theirs)) for variable, name, what in handlers]
+    attempts += [(variable, name, partial(_check_handler, name, what, theirs)) for variable, name, what in handlers if name]
     attempts += [("ROUTES", name, partial(_check_function, name, theirs)) for name in settings.routes]
     for variable, modules in (("JOBS", settings.jobs), ("STATE_MODULES", settings.state_modules)):
         attempts += [(variable, module, partial(importlib.import_module, module)) for module in modules]

@@ -22,7 +22,7 @@ OFFERED = ("conversation_state", "user_state", "services", "adapter")
 OFFERED_TO_BOTS = (*OFFERED, "dialog")
 """What a bot and its middleware are made with likewise."""
 _OURS = (
-    *("app", "settings", "logs", "web", "devchannel", "delivery", "jobs", "turns", "bots", "dialogs"),
+    *("app", "settings", "slips", "logs", "web", "devchannel", "delivery", "jobs", "turns", "bots", "dialogs"),
     *("proactive", "sdk", "channel", "state", "domain"),
 )
 _REPLACED = ("bots", "dialogs")
