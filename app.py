@@ -69,6 +69,7 @@ from sdk.bot_state import TurnConversationState, TurnUserState
 from sdk.clients import SdkClients
 from sdk.own_parts import WrongPart, make_handler, make_root, modules_in, packages_beside, signs_in
 from settings import ConfigurationError, Settings
+from state import store_url
 from state.codec import Codec
 from state.conversations import Conversations
 from state.dead_letters import DeadLetters
@@ -254,8 +255,6 @@ class Service:
             url = await self._embedded_url()
         store = Store.connect(url, replicas=self.settings.store_replicas)
         self._stack.push_async_callback(store.close)
-        if self.role == "check":
-            await store.ready()
         return store
 
     async def store_is_there(self) -> None:
@@ -266,7 +265,8 @@ class Service:
                 return await self.store.ready()
             except StoreUnavailable as error:
                 if not told:
-                    log.warning("waiting for the store: %s", error, extra={"action": "store_awaited"})
+                    away = _away(self.settings, error)
+                    log.warning("waiting for the store: %s", away, extra={"action": "store_awaited"})
                 told = True
                 await asyncio.sleep(STORE_PAUSE)
 
@@ -555,18 +555,41 @@ async def _before(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bo
 
 
 async def _check(settings: Settings) -> list[str]:
-    """What is unreachable of what the configuration names."""
+    """What is wrong with, or unreachable of, what the configuration names."""
     problems = []
-    try:
-        async with AsyncExitStack() as stack:
-            service = Service(settings, role="check")
-            stack.push_async_callback(service._stack.aclose)
+    async with AsyncExitStack() as stack:
+        service = Service(settings, role="check")
+        stack.push_async_callback(service._stack.aclose)
+        try:
             await service._build()
-            tokens = service._tokens(Cloud.of(settings))
-            await tokens.header()
-    except (AsideError, TokenUnavailable) as error:
-        problems.append(str(error))
+        except ConfigurationError as error:  # of the root dialog, for which everything else is there
+            problems.append(str(error))
+        except AsideError as error:
+            return [str(error)]
+        try:
+            await service.store.ready()
+        except StoreUnavailable as error:
+            problems.append(_away(settings, error))
+        try:
+            await service._tokens(Cloud.of(settings)).header()
+        except TokenUnavailable as error:
+            problems.append(str(error))
     return problems
+
+
+def _away(settings: Settings, error: StoreUnavailable) -> str:
+    """Which setting says where the store is that is away or refuses, and what to do; never its password."""
+    reason = str(error).rstrip(".")
+    if settings.redis_url is None:
+        return f"DATA_DIR: {reason}; see server.log in {settings.data_dir}"
+    where = store_url.place(settings.redis_url)
+    there = f" at {where}" if where else ""
+    if "NOREPLICAS" in reason:
+        return f"STORE_REPLICAS: {reason}; start as many replicas, or lower it"
+    return (
+        f"REDIS_URL: {reason}; see that a server runs{there}, is reached from here and takes writes, and that user, "
+        "password and database are right, or set it to another"
+    )
 
 
 def _load_settings(role: str) -> Settings:

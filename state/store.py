@@ -448,11 +448,17 @@ class Store:
     async def ready(self) -> None:
         """Raises :class:`StoreUnavailable` unless the store takes writes, and enough replicas get them: each primary of
         a cluster. Writes nothing that stays."""
-        if self._cluster is None:
-            await self.run(*self._would_write(keys.nothing()))
-            return
         try:
-            names = await self._cluster.one_key_each(keys.nothing())
+            if self._cluster is None:
+                await self.run(*self._would_write(keys.nothing()))
+            else:
+                await self._each_ready(self._cluster)
+        except RedisError as error:  # such as a user who may not write
+            raise _refusal(error) from error
+
+    async def _each_ready(self, cluster: Cluster) -> None:
+        try:
+            names = await cluster.one_key_each(keys.nothing())
         except READ_ERRORS as error:
             raise StoreUnavailable(f"The store cannot be reached: {type(error).__name__}") from error
         await self.together(*(Command(self._would_write(name)) for name in names))

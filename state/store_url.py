@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -45,6 +46,16 @@ def parse(url: str) -> SentinelUrl | ClusterUrl | None:
     if scheme in ("redis+cluster", "rediss+cluster"):
         return _cluster(url, tls=scheme == "rediss+cluster")
     return None
+
+
+def place(url: str) -> str:
+    """Where a URL leads, without what is secret in it; empty if that cannot be told apart."""
+    address = url.partition("://")[2]
+    authority = re.split(r"[/?#]", address, maxsplit=1)[0]
+    rest = address[len(authority) :]
+    if "@" in rest:  # of a password that is not quoted
+        return ""
+    return authority.rpartition("@")[2] or re.split(r"[?#]", rest)[0]
 
 
 def _sentinel(url: str) -> SentinelUrl:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import ApiKey, ConfigurationError, Settings, check_imports, load, resolve
+from state import store_url
 
 ROOT = Path(__file__).parent.parent
 
@@ -244,6 +245,23 @@ def test_a_store_that_cannot_be_served_is_told_without_its_password(url: str, to
     assert line.startswith("REDIS_URL: ")
     assert told in line
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://u:hunter2@h:6379/0?password=hunter2", "h:6379"),
+        ("redis://h", "h"),
+        ("unix://u:hunter2@/run/the.sock?db=1", "/run/the.sock"),
+        ("redis+sentinel://u:hunter2@h:26379,[::1]:26380/aside?sentinel_password=hunter2", "h:26379,[::1]:26380"),
+        ("redis://u:hunt@er2@h", "h"),
+        ("redis://u:1/hunter2@h", ""),
+        ("redis://u:1?hunter2@h", ""),
+        ("redis://u:1#hunter2@h", ""),
+    ],
+)
+def test_where_a_store_is_can_be_told_without_its_password(url: str, place: str) -> None:
+    assert store_url.place(url) == place
 
 
 @pytest.mark.parametrize("url", ["", "memory://"])

@@ -224,7 +224,7 @@ async def test_a_process_that_starts_while_the_store_is_away_waits_for_it(
     with Servers() as servers:
         store = TroubledStore(servers)
         process = processes.launch(role, REDIS_URL=store.url, PORT=str(port))
-        await process.says("waiting for the store: The store cannot be reached")
+        await process.says("waiting for the store: REDIS_URL: The store cannot be reached")
         ann = Person(http, f"http://127.0.0.1:{port}", channel)
         if role == "serve":
             async with http.get(f"{ann.bot_url}/health/live") as live, http.get(f"{ann.bot_url}/health/ready") as ready:
@@ -381,12 +381,14 @@ async def test_an_unknown_command_is_told_what_there_is(processes: Processes) ->
 async def test_check_says_whether_what_is_configured_can_be_reached(processes: Processes, real_url: str) -> None:
     """Exit 0 if it can, 1 if it cannot, with what to look at; 2 for what cannot be meant."""
     good = processes.launch("check", REDIS_URL=real_url)
-    bad = processes.launch("check", REDIS_URL="redis://127.0.0.1:1")
+    bad = processes.launch("check", REDIS_URL="redis://ann:hunter2@127.0.0.1:1/0")
     wrong = processes.launch("check", REDIS_URL="http://127.0.0.1")
     assert await failing(good) == (0, ["Everything is in order."])
     status, lines = await failing(bad)
     assert status == 1
-    assert lines[-1].startswith("The store cannot be reached")
+    assert lines[-1].startswith("REDIS_URL: The store cannot be reached")
+    assert "see that a server runs at 127.0.0.1:1, " in lines[-1]
+    assert "hunter2" not in "".join(lines)
     assert not any("Traceback" in line for line in lines)
     status, lines = await failing(wrong)
     assert (status, lines[0]) == (2, "The configuration cannot be used:")

@@ -111,6 +111,17 @@ async def test_what_makes_no_dialog_is_told_at_the_start_and_by_a_check(
 
 
 @pytest.mark.usefixtures("folder")
+async def test_a_check_tells_a_store_that_is_away_beside_it() -> None:
+    """With the setting, the place and what to do, never with the password."""
+    url = "redis://ann:hunter2@127.0.0.1:1/0?password=hunter2"
+    dialog, store = await app._check(load({"REDIS_URL": url, "ROOT_DIALOG": "a_wrong_bot:make_nothing"}))
+    assert dialog.startswith("ROOT_DIALOG: ")
+    assert store.startswith("REDIS_URL: The store cannot be reached: ")
+    assert "; see that a server runs at 127.0.0.1:1, " in store
+    assert "hunter2" not in store
+
+
+@pytest.mark.usefixtures("folder")
 async def test_a_dialog_that_wants_a_sign_in_without_an_app_id_is_told_of_it(
     start_service: ServiceFactory, http: aiohttp.ClientSession, channel: FakeChannel, caplog: pytest.LogCaptureFixture
 ) -> None:

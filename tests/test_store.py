@@ -411,3 +411,17 @@ async def test_a_connection_that_has_closed_is_a_broken_one(real_url: str, close
         closes(connection)
     assert await asyncio.gather(*(store.call(ADD, ["s"], [number]) for number in range(5))) == [2, 3, 4, 5, 6]
     await store.close()
+
+
+async def test_a_user_who_may_not_write_is_a_refusal(real_url: str) -> None:
+    """So that a process that starts waits for it to be set right, and a check tells it."""
+    owner = Store.connect(real_url)
+    await owner.run("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "+@connection")
+    reader = Store.connect(real_url.replace("unix://", "unix://reader:any@"))
+    try:
+        with pytest.raises(StoreUnavailable, match="refuses to write: .*no permissions"):
+            await reader.ready()
+    finally:
+        await reader.close()
+        await owner.run("ACL", "DELUSER", "reader")
+        await owner.close()
