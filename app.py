@@ -67,7 +67,7 @@ from sdk.adapter import AsideAdapter
 from sdk.authentication import ChannelAuthentication, SigningKeys
 from sdk.bot_state import TurnConversationState, TurnUserState
 from sdk.clients import SdkClients
-from sdk.own_parts import WrongPart, make_handler, make_root, modules_in, packages_beside, signs_in
+from sdk.own_parts import WrongPart, make_handler, make_root, modules_in, nowhere, packages_beside, signs_in
 from settings import ConfigurationError, Settings
 from state import store_url
 from state.codec import Codec
@@ -494,19 +494,22 @@ def _own_part(variable: str, name: str, what: str, offered: Mapping[str, Any]) -
 
 def _root_dialog(settings: Settings, **offered: Any) -> Dialog | None:
     """The developer's root dialog, if there is one. Raises :class:`ConfigurationError` if it cannot be made."""
-    name = settings.dialog
+    name, named = settings.dialog, None
     if name is None:
         return None
     try:
-        root = make_root(name, configuration.resolve(name), offered)
+        named = configuration.resolve(name)
+        root = make_root(name, named, offered)
     except WrongPart as error:
         raise ConfigurationError([f"ROOT_DIALOG: {error}"]) from error
     except Exception as error:  # whatever the developer's code raises
-        mistake = f"ROOT_DIALOG: {name!r} cannot be made ({configuration.why(error)}); correct it there"
+        mistake = f"ROOT_DIALOG: {name!r} cannot be made ({configuration.why(error, named)}); correct it there"
         raise ConfigurationError([mistake]) from error
     if signs_in(root) and not settings.microsoft_app_id:
         text = "the root dialog has an OAuthPrompt, and nobody can sign in without an app id: set MicrosoftAppId"
         log.warning(text, extra={"action": "sign_in_unavailable"})
+    for mistake in nowhere(root, settings.idle_dialogs):
+        log.warning("IDLE_DIALOGS: %s", mistake, extra={"action": "idle_dialog_unknown"})
     return root
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import inspect
 import ipaddress
 import logging
 import math
@@ -587,19 +588,39 @@ def _is_shipped(module: ModuleType | None) -> bool:
     return any(Path(__file__).parent.resolve() / folder in parents for folder in ("bots", "dialogs"))
 
 
-def why(error: Exception) -> str:
-    """What was raised, and by which line of the user's."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+def why(error: Exception, named: object = None) -> str:
+    """What was raised, and by which line of the developer's; where none is among those that ran, where what it was
+    raised about begins, which is ``named``."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_machinery(frame.filename)]
-    if isinstance(error, SyntaxError) or not places:
+    theirs = [frame for frame in places if "site-packages" not in frame.filename]
+    if isinstance(error, SyntaxError):
         return reason  # which says where by itself
-    theirs = [frame for frame in places if "site-packages" not in frame.filename] or places
-    return f"{reason}, at {theirs[-1].filename}:{theirs[-1].lineno}"
+    if not theirs and (place := _begins(named)):
+        return f"{reason}, at {place}"
+    return f"{reason}, at {(theirs or places)[-1].filename}:{(theirs or places)[-1].lineno}" if places else reason
+
+
+def _begins(named: object) -> str | None:
+    try:
+        return f"{inspect.getsourcefile(named)}:{inspect.getsourcelines(named)[1]}"  # type: ignore[arg-type]
+    except (TypeError, OSError):
+        return None
 
 
 def _is_machinery(filename: str) -> bool:
-    """Whether this is how modules are imported, and not one of them."""
-    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)
+    """Whether this is how modules are imported, or this service, and not one of the developer's."""
+    if filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__):
+        return True
+    path, here = Path(filename), Path(__file__).parent
+    return path.is_relative_to(here) and path.relative_to(here).as_posix().startswith(_SERVICE)
+
+
+_SERVICE = (
+    *("app.py", "jobs/registry.py", "web/", "devchannel/", "delivery/", "turns/", "proactive/", "sdk/", "channel/"),
+    *("state/", "domain/"),
+)
+"""What developers' modules call, and what calls them. What they may have changed (``dialogs``, ``jobs``) is theirs."""
 
 
 def _remedy(reference: str, error: Exception) -> str:

@@ -23,6 +23,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 READ_WITHIN = 30.0
 """Seconds for which a body may be on its way."""
 
+_BEGINNING = 'send none, or one that says who begins the conversation: {"user": {"id": "ann", "name": "Ann"}}.'
+"""What to do about the body of a request for a conversation or for its token."""
+
 
 class Refused(Exception):
     """A request that is answered with an error."""
@@ -109,13 +112,24 @@ def _refuse_encoded(request: web.Request) -> None:
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:
+    """The body of a request that is about no activity; empty if there is none."""
     body = await read(request)
-    return inbound.parse_activity(body) if body.strip() else {}
+    if len(body) > inbound.ACTIVITY_BYTES:
+        raise inbound.TooLarge(f"A body may have {inbound.ACTIVITY_BYTES // 1024} KiB.")
+    if not body.strip():
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(400, "BadArgument", f"The body is not JSON; {_BEGINNING}") from error
+    if not isinstance(value, dict):
+        raise Refused(400, "BadArgument", f"The body is not a JSON object; {_BEGINNING}")
+    return value
 
 
 def user_of(body: dict[str, Any]) -> dict[str, Any]:
     """The ``user`` of a request's body: ``id`` and ``name`` where they are given."""
     user = body.get("user") or {}
     if not isinstance(user, dict):
-        raise Refused(400, "BadArgument", "The user is not a JSON object.")
+        raise Refused(400, "BadArgument", f"The user is not a JSON object; {_BEGINNING}")
     return {name: user[name] for name in ("id", "name") if isinstance(user.get(name), str) and user[name]}

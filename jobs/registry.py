@@ -107,7 +107,8 @@ def load(modules: Iterable[str]) -> Registry:
         try:
             module = importlib.import_module(name)
         except Exception as error:
-            mistakes.append(f"The module {name!r} cannot be imported: {type(error).__name__}: {error}.")
+            reason = f"{type(error).__name__}: {error}".rstrip(".: ")
+            mistakes.append(f"The module {name!r} cannot be imported: {reason}.")
             continue
         found = _marked(module)
         if not found:

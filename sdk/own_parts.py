@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,37 @@ def _all_of(dialog: Dialog, seen: set[int]) -> Iterator[Dialog]:
     if isinstance(dialog, ComponentDialog):
         for inner in dialog._dialogs._dialogs.values():
             yield from _all_of(inner, seen)
+
+
+# --------------------------------------------------------------------- paths to what it holds
+
+
+def nowhere(root: Dialog, names: Iterable[str]) -> list[str]:
+    """A sentence for each of ``names`` (ids, or paths such as ``root/menu``) at which no dialog can be active."""
+    seen_from = _seen_from(root)
+    ids = {root.id}.union(*seen_from.values())
+    paths = [f"{outer}/{inner}" for outer, inside in seen_from.items() for inner in sorted(inside)]
+    mistakes = []
+    for name in names:
+        steps = name.split("/")
+        if steps[0] in ids and all(inner in seen_from.get(outer, ()) for outer, inner in pairwise(steps)):
+            continue
+        near = difflib.get_close_matches(name, [*sorted(ids), *paths], n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(ids))}"
+        mistakes.append(f"{name!r} is no dialog that the root dialog holds when it is made; {remedy}")
+    return mistakes
+
+
+def _seen_from(root: Dialog) -> dict[str, set[str]]:
+    """By the id of each component, the ids of the dialogs that it can begin: its own, and what those around it hold."""
+    seen: dict[str, set[str]] = {}
+    todo, done = [(root, frozenset({root.id}))], set()
+    while todo:
+        dialog, around = todo.pop()
+        if not isinstance(dialog, ComponentDialog) or (id(dialog), around) in done:
+            continue
+        done.add((id(dialog), around))
+        inner = dialog._dialogs._dialogs
+        seen.setdefault(dialog.id, set()).update(around, inner)
+        todo += [(each, around.union(inner)) for each in inner.values()]
+    return seen

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientResponse, ClientWebSocketResponse, FormData, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from devchannel.inbound import ACTIVITY_BYTES
 from devchannel.local import SERVICE_URL, LocalChannel
 from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
@@ -316,6 +317,34 @@ async def test_a_turn_that_could_not_be_run_was_accepted(chat: Chat, bot: Bot) -
     answer = await chat.post(text="hi")
     assert (answer.status, list(await answer.json())) == (200, ["id"])
     assert texts(await chat.activities()) == ["hi"]
+
+
+@pytest.mark.parametrize("path", ["conversations", "tokens/generate"])
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("{", "The body is not JSON; "),
+        ("[]", "The body is not a JSON object; "),
+        ('{"user": "ann"}', "The user is not a JSON object; "),
+    ],
+)
+async def test_what_begins_no_conversation_is_told_what_would(
+    http: TestClient[Any, Any], path: str, body: str, told: str
+) -> None:
+    """No activity is meant there."""
+    answer = await http.post(f"{BASE}/{path}", data=body)
+    error = (await answer.json())["error"]
+    assert (answer.status, error["code"]) == (400, "BadArgument")
+    assert error["message"].startswith(told)
+    meant = re.search(r"\{.*\}", error["message"])
+    assert meant
+    assert (await http.post(f"{BASE}/{path}", data=meant[0])).status in (200, 201)
+
+
+@pytest.mark.parametrize("path", ["conversations", "tokens/generate"])
+async def test_a_beginning_that_is_too_large_is_no_activity_either(http: TestClient[Any, Any], path: str) -> None:
+    answer = await http.post(f"{BASE}/{path}", data=" " * (ACTIVITY_BYTES + 1))
+    assert (answer.status, (await answer.json())["error"]["message"]) == (413, "A body may have 256 KiB.")
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"type": 3}', '{"type": "message"}', '{"type":"message","from":1}'])

@@ -21,7 +21,7 @@ from tests.conftest import ServiceFactory, url_of
 BOT = """
 from botbuilder.core import ActivityHandler
 from botbuilder.dialogs import ComponentDialog, Dialog
-from botbuilder.dialogs.prompts import OAuthPrompt, OAuthPromptSettings
+from botbuilder.dialogs.prompts import OAuthPrompt, OAuthPromptSettings, TextPrompt
 
 
 class Bot(ActivityHandler): ...
@@ -38,6 +38,20 @@ class Failing(ComponentDialog):
     def __init__(self):
         super().__init__("failing")
         self.add_dialog(None)
+
+
+class Unfinished(Dialog):
+    def __init__(self):
+        super().__init__("unfinished")
+
+
+class Holding(ComponentDialog):
+    def __init__(self):
+        super().__init__("holding")
+        inner = ComponentDialog("inner")
+        inner.add_dialog(TextPrompt("text"))
+        self.add_dialog(inner)
+        self.add_dialog(TextPrompt("menu"))
 
 
 class Signing(ComponentDialog):
@@ -74,6 +88,7 @@ WRONG_WHEN_MADE = {
     "make_nothing": "(it returned a NoneType, which is no Dialog); name a class derived from one, such as "
     "ComponentDialog, or a function that returns one",
     "Failing": "a_wrong_bot.py:20); correct it there",
+    "Unfinished": "a_wrong_bot.py:23); correct it there",
 }
 
 
@@ -133,6 +148,24 @@ async def test_a_dialog_that_wants_a_sign_in_without_an_app_id_is_told_of_it(
     (failed,) = [record for record in caplog.records if vars(record).get("action") == "turn_failed"]
     assert "something went wrong" in apology
     assert "set MicrosoftAppId" in str(failed.exc_info and failed.exc_info[1])
+
+
+@pytest.mark.usefixtures("folder")
+async def test_a_dialog_that_is_named_idle_and_is_nowhere_is_told(
+    start_service: ServiceFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what was meant, or what there is; ids and paths at which one can be are no mistake."""
+    right = "holding,menu,text,inner/text,holding/inner/text,holding/inner/menu,holding/inner/inner"
+    wrong = "holding/mneu,inner/steps,holding/text,menu/text,zzz"
+    await start_service(ROOT_DIALOG="a_wrong_bot:Holding", IDLE_DIALOGS=f"{right},{wrong}")
+    told = [record for record in caplog.records if vars(record).get("action") == "idle_dialog_unknown"]
+    lines = [record.getMessage() for record in told]
+    assert [line.split("'")[1] for line in lines] == wrong.split(",")
+    assert lines[0] == (
+        "IDLE_DIALOGS: 'holding/mneu' is no dialog that the root dialog holds when it is made; "
+        "did you mean holding/menu?"
+    )
+    assert lines[-1].endswith("; there are holding, inner, menu, text")
 
 
 MAIN = """

@@ -419,7 +419,7 @@ async def test_a_user_who_may_not_write_is_a_refusal(real_url: str) -> None:
     await owner.run("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@read", "+@connection")
     reader = Store.connect(real_url.replace("unix://", "unix://reader:any@"))
     try:
-        with pytest.raises(StoreUnavailable, match="refuses to write: .*no permissions"):
+        with pytest.raises(StoreUnavailable, match=r"refuses to write: .*no permissions"):
             await reader.ready()
     finally:
         await reader.close()
