@@ -114,8 +114,6 @@ def _refuse_encoded(request: web.Request) -> None:
 async def json_object(request: web.Request) -> dict[str, Any]:
     """The body of a request that is about no activity; empty if there is none."""
     body = await read(request)
-    if len(body) > inbound.ACTIVITY_BYTES:
-        raise inbound.TooLarge(f"A body may have {inbound.ACTIVITY_BYTES // 1024} KiB.")
     if not body.strip():
         return {}
     try:

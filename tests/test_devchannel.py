@@ -15,7 +15,6 @@ import pytest
 from aiohttp import ClientResponse, ClientWebSocketResponse, FormData, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from devchannel.inbound import ACTIVITY_BYTES
 from devchannel.local import SERVICE_URL, LocalChannel
 from devchannel.page import STATIC
 from devchannel.routes import DirectLine, add_routes
@@ -339,12 +338,6 @@ async def test_what_begins_no_conversation_is_told_what_would(
     meant = re.search(r"\{.*\}", error["message"])
     assert meant
     assert (await http.post(f"{BASE}/{path}", data=meant[0])).status in (200, 201)
-
-
-@pytest.mark.parametrize("path", ["conversations", "tokens/generate"])
-async def test_a_beginning_that_is_too_large_is_no_activity_either(http: TestClient[Any, Any], path: str) -> None:
-    answer = await http.post(f"{BASE}/{path}", data=" " * (ACTIVITY_BYTES + 1))
-    assert (answer.status, (await answer.json())["error"]["message"]) == (413, "A body may have 256 KiB.")
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"type": 3}', '{"type": "message"}', '{"type":"message","from":1}'])
