@@ -558,7 +558,9 @@ def check_imports(settings: Names) -> list[str]:
     if dialog := settings.dialog:
         attempts.append(("ROOT_DIALOG", dialog, lambda: check_root(dialog, theirs(dialog))))
     handlers = [("BOT", settings.bot, "bot"), *(("MIDDLEWARE", name, "middleware") for name in settings.middleware)]
-    attempts += [(variable, name, partial(_check_handler, name, what, theirs)) for variable, name, what in handlers if name]
+    for variable, name, what in handlers:
+        if name:
+            attempts.append((variable, name, partial(_check_handler, name, what, theirs)))
     attempts += [("ROUTES", name, partial(_check_function, name, theirs)) for name in settings.routes]
     for variable, modules in (("JOBS", settings.jobs), ("STATE_MODULES", settings.state_modules)):
         attempts += [(variable, module, partial(importlib.import_module, module)) for module in modules]
