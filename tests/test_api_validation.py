@@ -288,10 +288,14 @@ BAD = {
     "action without a word": ({**SAY, "actions": [{"title": " ", "value": "v"}]}, {"/actions/0/title"}),
     "blank title": ({**SAY, "title": " \n"}, {"/title"}),
     "blank reason and source": ({**SAY, "reason": "\t", "source": " "}, {"/reason", "/source"}),
-    "action without a way": ({**SAY, "actions": [{"title": "Go"}]}, {"/actions/0/url"}),
+    "action without a way": ({**SAY, "actions": [{"title": "Go"}]}, {"/actions/0"}),
     "action with two ways": (
         {**SAY, "actions": [{"title": "Go", "value": "v", "url": "https://a.b"}]},
-        {"/actions/0/url"},
+        {"/actions/0"},
+    ),
+    "action that answers and says": (
+        {**SAY, "actions": [{"title": "Go", "value": "v", "say": "s"}]},
+        {"/actions/0"},
     ),
     "action to a script": ({**SAY, "actions": [{"title": "Go", "url": "javascript:alert(1)"}]}, {"/actions/0/url"}),
     "many actions": ({**SAY, "actions": [{"title": "Go", "value": "v"}] * 11}, {"/actions"}),
@@ -344,6 +348,18 @@ SAID = {
 async def test_a_mistake_names_a_value_that_would_do(site: Site, name: str, value: Any, detail: str) -> None:
     answer = await problem(await site.notify({**SAY, name: value}), 422)
     assert answer["errors"] == [{"pointer": f"/{name}", "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("javascript:alert(1)", "It begins with javascript: but only https: and http: are allowed."),
+        ("example.org", "It is spelled wrongly; write it as in https://example.org/report."),
+    ],
+)
+async def test_what_an_action_may_not_open_is_told_from_what_is_misspelled(site: Site, url: str, detail: str) -> None:
+    answer = await problem(await site.notify({**SAY, "actions": [{"title": "Go", "url": url}]}), 422)
+    assert answer["errors"] == [{"pointer": "/actions/0/url", "detail": detail}]
 
 
 async def test_what_this_version_does_not_serve_is_said(site: Site) -> None:

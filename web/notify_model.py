@@ -45,6 +45,7 @@ ACTIONS_LIMIT = 10
 SCHEDULE_LIMIT = timedelta(days=365)
 HOLD_LIMIT = timedelta(days=30)
 
+WAYS = ("value", "say", "url")
 AUDIENCES = ("conversation", "conversations", "user", "aadObjectId", "all")
 _LATER = "This version does not serve it yet."
 LATER = {
@@ -97,16 +98,14 @@ class Action(Part):
     value: Line | None = None
     """The answer, as it is in the delivery's result then. It never reaches a form that is open."""
     say: Line | None = None
-    url: Annotated[str, spelled(r"^https?://[^\s/]\S*$", "https://example.org/report", max_length=2048)] | None = Field(
-        default=None, validate_default=True
-    )
+    url: Annotated[str, spelled(r"^https?://[^\s/]\S*$", "https://example.org/report", max_length=2048)] | None = None
 
-    @field_validator("url")
+    @field_validator("url", mode="before")
     @classmethod
-    def _one_of_three(cls, url: str | None, info: ValidationInfo) -> str | None:
-        others = [info.data[name] for name in ("value", "say") if name in info.data]
-        if len(others) == 2 and sum(given is not None for given in (url, *others)) != 1:
-            raise ValueError("Give exactly one of value, say and url.")
+    def _of_the_web(cls, url: object) -> object:
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:", url) if isinstance(url, str) else None
+        if scheme and scheme[0].lower() not in ("https:", "http:"):
+            raise ValueError(f"It begins with {scheme[0]} but only https: and http: are allowed.")
         return url
 
 
@@ -261,6 +260,12 @@ def _wrong_combinations(raw: Json) -> list[BadField]:
             for name in ("every", "conversationType")
             if to.get(name) and given and not {"user", "aadObjectId"} & set(given)
         ]
+    actions = raw.get("actions")
+    errors += [
+        BadField(f"/actions/{index}", "Give exactly one of value, say and url.")
+        for index, action in enumerate(actions if isinstance(actions, list) else ())
+        if isinstance(action, dict) and sum(action.get(name) is not None for name in WAYS) != 1
+    ]
     activity = raw.get("activity")
     if activity is not None:
         errors += [
