@@ -168,7 +168,7 @@ class NotifyRequest(Said):
     expires_at: Moment | None = None
     """When it is no longer worth showing; by default, and at most, 30 days after sendAt."""
     hold_for: Annotated[float, Field(gt=0, le=HOLD_LIMIT.total_seconds())] | None = None
-    """Seconds for which the mode resume may hold it."""
+    """Seconds for which the mode resume may hold it; the other modes do not look at it."""
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """As the header Idempotency-Key: the same key and body within 24 hours answer the first answer again."""
