@@ -280,5 +280,16 @@ class TestReplay:
         for notification in notifications:
             await ends_as(sender, notification, "delivered")
 
+    async def test_asked_for_again_says_that_it_may_be_done(self, ann: Person, sender: Sender) -> None:
+        """Whoever lost the first answer is not told that there never was such a letter."""
+        await ann.says("hello")
+        notification = await fails(ann, sender, "once more")
+        (letter,) = await letters(sender)
+        assert await replays(sender, letter["id"]) == 202
+        await ends_as(sender, notification, "delivered")
+        async with sender.http.post(f"{sender.bot_url}/api/dead-letters/{letter['id']}/replay") as response:
+            answer = await response.json()
+        assert (response.status, "replayed already" in answer["detail"]) == (404, True)
+
     async def test_of_something_unknown_is_404(self, sender: Sender) -> None:
         assert await replays(sender, "ntf_nowhere.0") == 404

@@ -131,7 +131,7 @@ class DeadLetterRecords:
         except NothingToReplay as error:
             raise Problem(409, "nothing-to-replay", "Nothing to replay", str(error)) from error
         if replayed is None:
-            raise not_found("No dead letter has this id, or it is no longer kept.")
+            raise not_found("No dead letter has this id: it may have been replayed already, or is no longer kept.")
         _log_replayed(replayed.letter, request)
         (view,) = await self._views([replayed.letter])
         return json_answer(ReplayedView(**dict(view), withdrawn=replayed.withdrawn), status=202)
