@@ -68,7 +68,7 @@ from sdk.authentication import ChannelAuthentication, SigningKeys
 from sdk.bot_state import TurnConversationState, TurnUserState
 from sdk.clients import SdkClients
 from sdk.own_parts import WrongPart, make_handler, make_root, modules_in, nowhere, packages_beside, signs_in
-from settings import ConfigurationError, Settings
+from settings import GOVERNMENT_SERVICE, ConfigurationError, Settings
 from state import store_url
 from state.codec import Codec
 from state.conversations import Conversations
@@ -111,7 +111,6 @@ JOB_LEASE = 15.0
 PUBLIC_ISSUER = "https://api.botframework.com"
 PUBLIC_METADATA = "https://login.botframework.com/v1/.well-known/openidconfiguration"
 PUBLIC_SCOPE = "https://api.botframework.com"
-GOVERNMENT_SERVICE = "https://botframework.azure.us"
 GOVERNMENT_ISSUER = "https://api.botframework.us"
 GOVERNMENT_METADATA = "https://login.botframework.azure.us/v1/.well-known/openidconfiguration"
 GOVERNMENT_SCOPE = "https://api.botframework.us"

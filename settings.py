@@ -50,6 +50,7 @@ LOOPBACK_ORIGINS = tuple(
 )
 
 SHIPPED_BOT = "bots.aside_bot:AsideBot"
+GOVERNMENT_SERVICE = "https://botframework.azure.us"
 
 Limits = tuple[tuple[int, float], ...]
 """Each a count and the seconds in which at most so many are sent; empty for no limit."""
@@ -379,7 +380,7 @@ class Settings(Names):
     token_issuer: str | None = None
     login_url: Annotated[str, BeforeValidator(_http_url)] | None = None
     oauth_scope: str | None = None
-    channel_service: str | None = None
+    channel_service: Annotated[str, _one_of(GOVERNMENT_SERVICE)] | None = None
 
     log_format: Annotated[Literal["text", "json"], _one_of("text", "json")] = "text"
     log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"

@@ -394,3 +394,7 @@ def test_a_name_that_is_nearly_right_is_told_the_right_one(
     monkeypatch.syspath_prepend(tmp_path)
     (line,) = check_imports(load({"ROOT_DIALOG": root}))
     assert line.endswith(f"; did you mean {meant}?")
+
+
+def test_another_cloud_than_the_sdk_knows_is_a_mistake_like_others() -> None:
+    assert mistake(CHANNEL_SERVICE="https://foo").startswith("CHANNEL_SERVICE: 'https://foo' is not known; use one of ")
